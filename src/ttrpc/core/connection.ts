@@ -1,0 +1,539 @@
+/**
+ * What both ends of a connection share: frames in and out, the queues of its calls, their
+ * deadlines, flow control and the extension frames. A pure machine: bytes and times go in by
+ * method calls, bytes come out in {@link Connection.output}, and what the driver must know comes
+ * out through {@link ConnectionEvents}, called while the method runs.
+ *
+ * Flow control. A frame goes straight into the output while that is short; otherwise it waits in
+ * its call's outbox, and calls take turns, one frame each, as the socket drains. Towards a peer
+ * that negotiated the extensions a stream also needs credit. From a peer that did not, nothing can
+ * hold back one stream alone: an inbox over its limit fails that stream, unless its reader has
+ * been taking messages just now; then the connection stops reading for at most
+ * `streamStallMs` (docs/decisions/0003).
+ */
+import { assert } from "../../base/assert.ts";
+import { Code } from "../../base/error.ts";
+import { type Call, CallKind, Flow, messageOverheadBytes } from "./call.ts";
+import { Deadlines } from "./deadlines.ts";
+import type { Status } from "./envelope.ts";
+import {
+  Flag,
+  FrameDecoder,
+  frameHeaderBytes,
+  type FrameSink,
+  FrameType,
+  writeHeader,
+} from "./frame.ts";
+import { type BufferPool, Output } from "./output.ts";
+
+/** Bounds of one connection. Sizes in bytes, times in milliseconds. */
+export interface ConnectionLimits {
+  /** Largest data of one frame, envelope included. */
+  readonly messageBytesMax: number;
+  /** Calls of all kinds at a time. */
+  readonly callsMax: number;
+  /** Streaming calls among them. */
+  readonly streamsMax: number;
+  /** What one stream may hold that its reader has not taken; also the credit window. */
+  readonly streamQueueBytesMax: number;
+  readonly streamQueueMessagesMax: number;
+  /** What all queues of the connection may hold, each direction for itself. */
+  readonly queueBytesMax: number;
+  readonly queueMessagesMax: number;
+  /** How long a stream with a slow reader may hold up the connection of a peer without credits. */
+  readonly streamStallMs: number;
+}
+
+export interface ConnectionEvents<C extends Call> {
+  /** A message or the end is there for a reader that waits. */
+  readable(call: C): void;
+  /** The outbox is empty again and a producer waits. */
+  writable(call: C): void;
+  /** The call is over although its driver did not end it. */
+  failed(call: C, status: Status): void;
+  /** The connection must be closed at once. */
+  broken(reason: string): void;
+  /** A limit was hit; for the counters. */
+  limitHit(limit: LimitName): void;
+}
+
+export type LimitName =
+  | "message_bytes"
+  | "calls_per_connection"
+  | "streams_per_connection"
+  | "stream_queue"
+  | "connection_queue";
+
+/** Frames go straight to the output while it holds less than this. */
+export const outputHighWater = 256 << 10;
+
+/** A server stops reading requests while more answers than this wait for the client to read. */
+export const outputPauseBytes = 1 << 20;
+
+const none = new Uint8Array(0);
+
+export abstract class Connection<C extends Call> implements FrameSink {
+  readonly output: Output;
+  /** Calls in flight by stream id. */
+  protected readonly calls: Map<number, C> = new Map();
+  protected readonly limits: ConnectionLimits;
+  protected readonly decoder: FrameDecoder;
+  /** The time of the present event. */
+  protected nowMs = 0;
+  /** Both sides agreed to the extensions. */
+  protected agreed = false;
+  /** Credit that the peer gives each new stream. */
+  protected peerWindowBytes = Infinity;
+  protected streamCount = 0;
+  readonly #events: ConnectionEvents<C>;
+  readonly #deadlines: Deadlines<C> = new Deadlines();
+  /** Calls whose outbox may be written, in turn. */
+  #ring: C[] = [];
+  /** Calls whose inbox was over its limit when the last chunk ended. */
+  #overfull: C[] = [];
+  /** Calls for which reading is paused. */
+  readonly #stalled: Set<C> = new Set();
+  #inboxBytes = 0;
+  #outboxBytes = 0;
+  #outboxMessages = 0;
+  #broken = false;
+  /** When a ping was sent that has no answer yet; -Infinity when none is out. */
+  pingSentMs = -Infinity;
+  /** When the peer was last heard. */
+  heardMs = 0;
+
+  constructor(limits: ConnectionLimits, pool: BufferPool, events: ConnectionEvents<C>) {
+    this.limits = limits;
+    this.#events = events;
+    this.output = new Output(pool);
+    this.decoder = new FrameDecoder(this, limits.messageBytesMax);
+  }
+
+  /** Calls in flight. */
+  get callCount(): number {
+    return this.calls.size;
+  }
+
+  get messageBytesMax(): number {
+    return this.limits.messageBytesMax;
+  }
+
+  /** Both sides agreed to the extensions. */
+  get extended(): boolean {
+    return this.agreed;
+  }
+
+  /** The driver should not read from the socket now. */
+  get wantsPause(): boolean {
+    return this.#stalled.size > 0;
+  }
+
+  /** An end of the byte stream now would cut a frame. */
+  get inFrame(): boolean {
+    return this.decoder.inFrame;
+  }
+
+  /** When {@link tick} has something to do next; Infinity when never. */
+  get nextTickMs(): number {
+    let next = this.#deadlines.nextMs;
+    for (const call of this.#stalled) {
+      const until = call.flow!.lastTakeMs + this.limits.streamStallMs;
+      if (until < next) next = until;
+    }
+    return next;
+  }
+
+  /** Bytes from the socket. */
+  receive(chunk: Uint8Array, nowMs: number): void {
+    this.nowMs = nowMs;
+    this.heardMs = nowMs;
+    this.decoder.push(chunk);
+    if (this.#overfull.length > 0) this.#judgeOverfull();
+  }
+
+  /** Time passed: deadlines, and streams that stalled the connection for too long. */
+  tick(nowMs: number): void {
+    this.nowMs = nowMs;
+    for (let call = this.#deadlines.take(nowMs); call; call = this.#deadlines.take(nowMs)) {
+      this.deadlinePassed(call);
+    }
+    for (const call of this.#stalled) {
+      if (call.flow!.lastTakeMs + this.limits.streamStallMs <= nowMs) this.#failOverfull(call);
+    }
+  }
+
+  /** The socket took bytes: queued frames may follow. */
+  drained(): void {
+    while (this.#ring.length > 0 && this.output.queuedBytes < outputHighWater) {
+      const turn = this.#ring;
+      this.#ring = [];
+      for (const call of turn) {
+        const flow = call.flow!;
+        flow.inRing = false;
+        if (call.over) continue;
+        if (this.output.queuedBytes < outputHighWater) this.#writeQueued(call, flow);
+        else this.#enterRing(call, flow);
+      }
+    }
+  }
+
+  /**
+   * Sends one message of a stream. False means that it waits: the producer should too, until
+   * `writable`, which then comes for certain unless the call ends before.
+   */
+  send(call: C, data: Uint8Array): boolean {
+    assert(!call.over && !call.localClosed, "only an open stream is sent on");
+    assert(data.length <= this.limits.messageBytesMax, "the driver checked the message's size");
+    this.#emit(call, FrameType.data, 0, data);
+    return this.#roomFor(call);
+  }
+
+  /** Ends this side of a stream: the one safe close, Data 05, after what is queued. */
+  closeSend(call: C): void {
+    if (call.over || call.localClosed) return;
+    call.localClosed = true;
+    this.#emit(call, FrameType.data, Flag.remoteClosed | Flag.noData, none);
+  }
+
+  /** The next message of a stream; undefined when there is none now. */
+  take(call: C, nowMs: number): Uint8Array | undefined {
+    const flow = call.flow!;
+    const message = flow.inbox.take();
+    if (message === undefined) return undefined;
+    const cost = message.length + messageOverheadBytes;
+    flow.inboxBytes -= cost;
+    flow.lastTakeMs = nowMs;
+    // What an ended call still holds was given back when it left.
+    if (call.over) return message;
+    this.#inboxBytes -= cost;
+    if (this.#stalled.size > 0 && this.#isHalfEmpty(flow)) this.#unstall(call, flow);
+    if (this.agreed && !flow.ended) {
+      flow.takenBytes += cost;
+      if (flow.takenBytes * 2 >= this.limits.streamQueueBytesMax) this.#grant(call, flow);
+    }
+    return message;
+  }
+
+  /** The reader will not take any more: what is queued is dropped and its bytes are free. */
+  dropInbox(call: C): void {
+    const flow = call.flow;
+    if (flow === undefined) return;
+    if (!call.over) this.#inboxBytes -= flow.inboxBytes;
+    flow.inbox.clear();
+    flow.inboxBytes = 0;
+    flow.wantsMessage = false;
+    flow.discarding = true;
+    this.#unstall(call, flow);
+  }
+
+  /** Asks the peer for a sign of life; only on an extended connection. */
+  ping(nowMs: number): void {
+    assert(this.agreed, "pings are sent to peers that agreed to them");
+    this.pingSentMs = nowMs;
+    this.writeFrame(1, FrameType.ping, 0, none);
+  }
+
+  /** The connection is gone: every call fails once, with the same status. */
+  close(status: Status): void {
+    this.decoder.stop();
+    this.#broken = true;
+    for (const call of [...this.calls.values()]) this.fail(call, status);
+    this.output.release();
+  }
+
+  // -- FrameSink -----------------------------------------------------------------------------
+
+  abstract frame(
+    streamId: number,
+    type: number,
+    flags: number,
+    buffer: Uint8Array,
+    start: number,
+    end: number,
+  ): void;
+
+  abstract oversized(streamId: number, type: number, flags: number, length: number): void;
+
+  broken(reason: string): void {
+    if (this.#broken) return;
+    this.#broken = true;
+    this.decoder.stop();
+    this.#events.broken(reason);
+  }
+
+  // -- for the two sides ----------------------------------------------------------------------
+
+  /** What becomes of a call whose deadline passed. */
+  protected abstract deadlinePassed(call: C): void;
+  /** Ends a call with a status; the peer is told as far as the protocol can. */
+  protected abstract abandon(call: C, status: Status): void;
+
+  protected limitHit(limit: LimitName): void {
+    this.#events.limitHit(limit);
+  }
+
+  protected addDeadline(call: C): void {
+    this.#deadlines.add(call);
+  }
+
+  /** Registers a call under its id. */
+  protected enter(call: C): void {
+    assert(!this.calls.has(call.id), "a stream id is in flight once");
+    this.calls.set(call.id, call);
+    if (call.kind !== CallKind.unary) this.streamCount++;
+  }
+
+  protected makeFlow(call: C): Flow {
+    const flow = new Flow();
+    flow.sendCredit = this.agreed ? this.peerWindowBytes : Infinity;
+    call.flow = flow;
+    return flow;
+  }
+
+  /** Takes a call out of every table. Messages that it received stay readable. */
+  protected leave(call: C): void {
+    if (call.over) return;
+    call.over = true;
+    call.localClosed = true;
+    if (call.id !== 0 && this.calls.delete(call.id) && call.kind !== CallKind.unary) {
+      this.streamCount--;
+    }
+    this.#deadlines.remove(call);
+    this.#stalled.delete(call);
+    const flow = call.flow;
+    if (flow !== undefined) {
+      this.#inboxBytes -= flow.inboxBytes;
+      this.#outboxBytes -= flow.outboxBytes;
+      this.#outboxMessages -= flow.outbox.length;
+      flow.outbox.clear();
+      flow.outboxBytes = 0;
+    }
+  }
+
+  /** Takes a call out and tells its driver why. */
+  protected fail(call: C, status: Status): void {
+    if (call.over) return;
+    this.leave(call);
+    this.#events.failed(call, status);
+  }
+
+  /** A message of a stream arrived. */
+  protected deliver(call: C, buffer: Uint8Array, start: number, end: number): void {
+    const flow = call.flow!;
+    if (flow.discarding) return;
+    const cost = end - start + messageOverheadBytes;
+    flow.inbox.push(buffer.slice(start, end));
+    flow.inboxBytes += cost;
+    this.#inboxBytes += cost;
+    if (flow.wantsMessage) {
+      flow.wantsMessage = false;
+      this.#events.readable(call);
+    }
+    if (call.over) return;
+    if (this.#inboxBytes > this.limits.queueBytesMax) {
+      this.limitHit("connection_queue");
+      this.abandon(call, exhausted("the connection's receive queue is full"));
+    } else if (!flow.overfull && this.#isOverfull(flow)) {
+      flow.overfull = true;
+      this.#overfull.push(call);
+    }
+  }
+
+  /** The peer's side of a stream ended. */
+  protected deliverEnd(call: C): void {
+    const flow = call.flow!;
+    flow.ended = true;
+    if (flow.wantsMessage) {
+      flow.wantsMessage = false;
+      this.#events.readable(call);
+    }
+  }
+
+  /** Writes a frame now, whatever waits: for answers that belong to no queue. */
+  protected writeFrame(streamId: number, type: number, flags: number, data: Uint8Array): void {
+    if (this.output.queuedBytes > this.limits.queueBytesMax * 2) {
+      this.limitHit("connection_queue");
+      this.broken("the peer does not read what it is sent");
+      return;
+    }
+    const at = this.output.reserve(frameHeaderBytes + data.length);
+    writeHeader(this.output.bytes, at, data.length, streamId, type, flags);
+    this.output.bytes.set(data, at + frameHeaderBytes);
+  }
+
+  /** Sends a frame of a call in the order of its other frames. */
+  protected emit(call: C, type: number, flags: number, data: Uint8Array): void {
+    this.#emit(call, type, flags, data);
+  }
+
+  /** Whether a call's next frame would go straight to the output. */
+  protected get hasRoom(): boolean {
+    return this.output.queuedBytes < outputHighWater && this.#ring.length === 0;
+  }
+
+  /** Whether the outboxes may take one more frame of this size. */
+  protected mayQueue(bytes: number): boolean {
+    return this.#outboxMessages < this.limits.queueMessagesMax &&
+      this.#outboxBytes + bytes <= this.limits.queueBytesMax;
+  }
+
+  /** A frame of the call is about to be written: the client gives it its id here. */
+  protected beforeWrite(_call: C): void {}
+
+  /** A terminal frame of the call was written. */
+  protected afterLastWrite(_call: C, _type: number): void {}
+
+  /** Frames that only a covey peer sends. Unknown types are ignored. */
+  protected extensionFrame(
+    streamId: number,
+    type: number,
+    buffer: Uint8Array,
+    start: number,
+    end: number,
+  ): void {
+    if (!this.agreed) return;
+    if (type === FrameType.ping) {
+      this.writeFrame(1, FrameType.pong, 0, none);
+    } else if (type === FrameType.pong) {
+      this.pingSentMs = -Infinity;
+    } else if (type === FrameType.window && end - start === 4) {
+      const call = this.calls.get(streamId);
+      if (call?.flow === undefined) return;
+      const granted = ((buffer[start] << 24) | (buffer[start + 1] << 16) |
+        (buffer[start + 2] << 8) | buffer[start + 3]) >>> 0;
+      call.flow.sendCredit += granted;
+      if (call.flow.outbox.length > 0) this.#enterRing(call, call.flow);
+      this.drained();
+    }
+  }
+
+  // -- inside ---------------------------------------------------------------------------------
+
+  #emit(call: C, type: number, flags: number, data: Uint8Array): void {
+    let flow = call.flow;
+    const free = flow === undefined || flow.outbox.length === 0;
+    const credited = type !== FrameType.data || data.length === 0 && flags !== 0 ||
+      flow === undefined || flow.sendCredit > 0;
+    if (free && credited && this.hasRoom) {
+      this.#write(call, type, flags, data);
+      return;
+    }
+    flow ??= this.makeFlow(call);
+    flow.outbox.push({ type, flags, data });
+    flow.outboxBytes += data.length;
+    this.#outboxBytes += data.length;
+    this.#outboxMessages++;
+    if (credited) this.#enterRing(call, flow);
+  }
+
+  #roomFor(call: C): boolean {
+    const flow = call.flow;
+    if (flow === undefined || flow.outbox.length === 0) return true;
+    flow.wantsRoom = true;
+    return false;
+  }
+
+  #enterRing(call: C, flow: Flow): void {
+    if (flow.inRing) return;
+    flow.inRing = true;
+    this.#ring.push(call);
+  }
+
+  /** Writes one queued frame of a call whose turn it is. */
+  #writeQueued(call: C, flow: Flow): void {
+    const frame = flow.outbox.peek();
+    if (frame === undefined) return;
+    const isMessage = frame.type === FrameType.data && frame.flags === 0;
+    if (isMessage && flow.sendCredit <= 0) return;
+    flow.outbox.take();
+    flow.outboxBytes -= frame.data.length;
+    this.#outboxBytes -= frame.data.length;
+    this.#outboxMessages--;
+    this.#write(call, frame.type, frame.flags, frame.data);
+    if (call.over) return;
+    if (flow.outbox.length > 0) this.#enterRing(call, flow);
+    else if (flow.wantsRoom) {
+      flow.wantsRoom = false;
+      this.#events.writable(call);
+    }
+  }
+
+  #write(call: C, type: number, flags: number, data: Uint8Array): void {
+    this.beforeWrite(call);
+    const flow = call.flow;
+    if (flow !== undefined && type === FrameType.data && flags === 0) {
+      flow.sendCredit -= data.length + messageOverheadBytes;
+    }
+    this.writeFrame(call.id, type, flags, data);
+    if (
+      type === FrameType.response || (flags & Flag.remoteClosed) !== 0 && type === FrameType.data
+    ) {
+      this.afterLastWrite(call, type);
+    }
+  }
+
+  #grant(call: C, flow: Flow): void {
+    const data = new Uint8Array(4);
+    data[0] = flow.takenBytes >>> 24;
+    data[1] = flow.takenBytes >>> 16;
+    data[2] = flow.takenBytes >>> 8;
+    data[3] = flow.takenBytes;
+    flow.takenBytes = 0;
+    this.writeFrame(call.id, FrameType.window, 0, data);
+  }
+
+  #isHalfEmpty(flow: Flow): boolean {
+    return flow.inboxBytes * 2 <= this.limits.streamQueueBytesMax &&
+      flow.inbox.length * 2 <= this.limits.streamQueueMessagesMax;
+  }
+
+  /** The connection need not wait for this call any more. */
+  #unstall(call: C, flow: Flow): void {
+    if (!this.#stalled.delete(call)) return;
+    flow.overfull = false;
+    flow.overfullBefore = false;
+  }
+
+  #isOverfull(flow: Flow): boolean {
+    // A credited peer may overdraw its window by the one message that was larger than the rest.
+    const slack = this.agreed ? this.limits.messageBytesMax : 0;
+    return flow.inboxBytes > this.limits.streamQueueBytesMax + slack ||
+      (!this.agreed && flow.inbox.length > this.limits.streamQueueMessagesMax);
+  }
+
+  /**
+   * Runs when a chunk has been read. An inbox that was over its limit when the chunk before ended,
+   * and is again, has a reader that had its turn and did not keep up.
+   */
+  #judgeOverfull(): void {
+    const suspects = this.#overfull;
+    this.#overfull = [];
+    for (const call of suspects) {
+      const flow = call.flow!;
+      if (call.over) continue;
+      if (!this.#isOverfull(flow)) {
+        flow.overfull = false;
+        flow.overfullBefore = false;
+      } else if (!flow.overfullBefore) {
+        flow.overfullBefore = true;
+        this.#overfull.push(call);
+      } else if (flow.lastTakeMs + this.limits.streamStallMs > this.nowMs) {
+        this.#stalled.add(call);
+      } else {
+        this.#failOverfull(call);
+      }
+    }
+  }
+
+  #failOverfull(call: C): void {
+    this.limitHit("stream_queue");
+    this.abandon(
+      call,
+      exhausted("the stream's receive queue is full: its reader does not keep up"),
+    );
+  }
+}
+
+export function exhausted(message: string): Status {
+  return { code: Code.resourceExhausted, message, details: [] };
+}

@@ -1,0 +1,283 @@
+/**
+ * One accepted connection of a server: identifies the peer, then hands the machine's calls to the
+ * registry's handlers and their results back to the machine.
+ */
+import {
+  create,
+  type DescMessage,
+  fromBinary,
+  isMessage,
+  type Message,
+  toBinary,
+} from "npm:@bufbuild/protobuf@2.17.0";
+import { Code, CoveyError } from "../base/error.ts";
+import { anonymous, type Identity } from "../base/identity.ts";
+import type { Clock, Connection, Peer, Timer } from "../runtime/port.ts";
+import { CallKind } from "./core/call.ts";
+import type { LimitName } from "./core/connection.ts";
+import type { Status } from "./core/envelope.ts";
+import { type ServerCall, ServerConnection, type ServerEvents } from "./core/server.ts";
+import type { ServerOptions } from "./core/server.ts";
+import { Link, unavailable } from "./link.ts";
+import { MessageReader } from "./reader.ts";
+import type { ServedMethod } from "./registry.ts";
+import { ServerContext } from "./server_context.ts";
+import type { RpcCounters } from "./counters.ts";
+import type { RpcLimits } from "./limits.ts";
+import { statusFromError } from "./status.ts";
+
+type CallOf = ServerCall<ServedMethod>;
+
+/** What a link needs of its server. */
+export interface ServerSide {
+  readonly clock: Clock;
+  readonly limits: RpcLimits;
+  readonly counters: RpcCounters;
+  readonly machine: ServerOptions<ServedMethod>;
+  identify(peer: Peer): Identity | Promise<Identity>;
+  opened(link: ServerLink): void;
+  gone(link: ServerLink): void;
+  /** A handler threw something that is not a CoveyError. */
+  handlerFailed(path: string, error: unknown): void;
+}
+
+export class ServerLink extends Link<CallOf> implements ServerEvents<ServedMethod> {
+  override readonly machine: ServerConnection<ServedMethod>;
+  readonly peer: Peer;
+  readonly #server: ServerSide;
+  identity: Identity = anonymous;
+  #handshake: Timer | undefined = undefined;
+  #draining = false;
+
+  constructor(server: ServerSide, peer: Peer) {
+    super(server.clock, server.limits, server.counters, true);
+    this.#server = server;
+    this.peer = peer;
+    this.machine = new ServerConnection(server.machine, this);
+  }
+
+  /** Whether anything is under way: calls, or answers that the socket has not taken. */
+  get busy(): boolean {
+    return this.machine.callCount > 0 || this.machine.output.queuedBytes > 0;
+  }
+
+  override opened(socket: Connection<Link<CallOf>>): void {
+    super.opened(socket);
+    this.#server.opened(this);
+    let identity: Identity | Promise<Identity>;
+    try {
+      identity = this.#server.identify(this.peer);
+    } catch (error) {
+      this.#refuse(error);
+      return;
+    }
+    if (!(identity instanceof Promise)) {
+      this.identity = identity;
+      return;
+    }
+    // Nobody else waits for this: the connection alone is held until its peer is known.
+    this.hold(true);
+    this.#handshake = this.clock.timer(this.limits.handshakeMs, handshakeTimedOut, this);
+    identity.then(
+      (known) => {
+        this.#handshake?.cancel();
+        this.identity = known;
+        this.hold(false);
+      },
+      (error) => this.#refuse(error),
+    );
+  }
+
+  /** Refuses new calls, tells a covey client, lets what runs finish, and closes after it. */
+  drain(): void {
+    this.#draining = true;
+    this.machine.drain();
+    this.flush();
+  }
+
+  protected override flushed(): void {
+    if (this.#draining && !this.busy) this.shut(unavailable("the server is shutting down"));
+  }
+
+  /** A server closes idle connections where its configuration says so. */
+  override sweep(nowMs: number): void {
+    super.sweep(nowMs);
+    const { idleMs } = this.limits;
+    if (idleMs > 0 && !this.busy && nowMs - this.machine.heardMs > idleMs) {
+      this.shut(unavailable("idle for too long"));
+    }
+  }
+
+  /** Ends now; a handshake that hangs is one reason. */
+  refuse(status: Status): void {
+    this.shatter(status);
+  }
+
+  // -- ServerEvents ---------------------------------------------------------------------------
+
+  call(call: CallOf, buffer: Uint8Array, start: number, end: number): void {
+    this.counters.callsTotal++;
+    this.counters.callsOpen++;
+    const method = call.route.target;
+    const context = new ServerContext(this, call);
+    call.app = context;
+    let input: Message | AsyncIterable<Message>;
+    if ((call.kind & CallKind.clientStreaming) === 0) {
+      try {
+        // The copy is the message's own: bytes fields are views of what they were read from.
+        input = fromBinary(method.descriptor.input, buffer.slice(start, end));
+      } catch {
+        // Go answers `internal` here; what exactly is malformed is the client's to know.
+        const message = `malformed ${method.descriptor.input.typeName}`;
+        this.#end(call, context, { code: Code.internal, message, details: [] });
+        return;
+      }
+    } else {
+      const reader = new MessageReader(this, call, method.descriptor.input, () => {});
+      context.reader = reader;
+      input = reader;
+    }
+    let result: unknown;
+    try {
+      result = method.handle({ context, input });
+    } catch (error) {
+      this.#fail(call, context, error);
+      return;
+    }
+    if ((call.kind & CallKind.serverStreaming) !== 0) {
+      void this.#pump(call, context, result as AsyncIterable<Message>);
+    } else if (result instanceof Promise) {
+      result.then(
+        (value) => this.#respond(call, context, value),
+        (error) => this.#fail(call, context, error),
+      );
+    } else {
+      this.#respond(call, context, result);
+    }
+  }
+
+  refused(code: Code): void {
+    this.counters.callsTotal++;
+    this.counters.ended(code);
+  }
+
+  readable(call: CallOf): void {
+    (call.app as ServerContext).reader!.readable();
+  }
+
+  writable(call: CallOf): void {
+    (call.app as ServerContext).roomMade();
+  }
+
+  failed(call: CallOf, status: Status): void {
+    const context = call.app as ServerContext;
+    this.#ended(context, status.code);
+    context.stop(status);
+    this.flushSoon();
+  }
+
+  broken(reason: string): void {
+    this.shatter({ code: Code.internal, message: reason, details: [] });
+  }
+
+  limitHit(limit: LimitName): void {
+    this.counters.limitHits[limit]++;
+  }
+
+  protected override gone(): void {
+    this.#handshake?.cancel();
+    this.#server.gone(this);
+  }
+
+  // -- results --------------------------------------------------------------------------------
+
+  #respond(call: CallOf, context: ServerContext, value: unknown): void {
+    if (call.over) return;
+    let payload: Uint8Array;
+    try {
+      payload = encode(call.route.target.descriptor.output, value);
+    } catch (error) {
+      this.#fail(call, context, error);
+      return;
+    }
+    this.machine.respond(call, payload, context.responsePairs());
+    this.#ended(context, 0);
+    context.finish();
+    this.flushSoon();
+  }
+
+  #fail(call: CallOf, context: ServerContext, error: unknown): void {
+    if (call.over) return;
+    if (!(error instanceof CoveyError)) {
+      this.#server.handlerFailed(`${call.route.service}/${call.route.method}`, error);
+    }
+    this.#end(call, context, statusFromError(error));
+  }
+
+  #end(call: CallOf, context: ServerContext, status: Status): void {
+    this.machine.respondStatus(call, status, context.responsePairs());
+    this.#ended(context, status.code);
+    context.finish();
+    this.flushSoon();
+  }
+
+  #ended(context: ServerContext, code: number): void {
+    if (!context.markEnded()) return;
+    this.counters.callsOpen--;
+    this.counters.ended(code);
+  }
+
+  /** Sends what a streaming handler yields, waiting when the stream has no room. */
+  async #pump(
+    call: CallOf,
+    context: ServerContext,
+    results: AsyncIterable<Message>,
+  ): Promise<void> {
+    const schema = call.route.target.descriptor.output;
+    try {
+      const iterator = results[Symbol.asyncIterator]();
+      context.producer = iterator;
+      while (true) {
+        const result = await iterator.next();
+        if (call.over) return;
+        if (result.done) break;
+        const data = encode(schema, result.value);
+        if (data.length > this.limits.messageBytesMax) {
+          context.stopProducer();
+          throw new CoveyError(
+            Code.resourceExhausted,
+            `message length ${data.length} exceeds the maximum of ${this.limits.messageBytesMax} bytes`,
+          );
+        }
+        const room = this.machine.send(call, data);
+        this.flushSoon();
+        if (!room) await context.room();
+        if (call.over) return;
+      }
+      this.machine.finishStream(call, context.responsePairs());
+      this.#ended(context, 0);
+      context.finish();
+      this.flushSoon();
+    } catch (error) {
+      this.#fail(call, context, error);
+    }
+  }
+
+  #refuse(error: unknown): void {
+    this.#handshake?.cancel();
+    if (this.socket === undefined) return;
+    this.counters.connectionsRefusedTotal++;
+    const status = statusFromError(error);
+    this.refuse({ ...status, message: `the peer was refused: ${status.message}` });
+  }
+}
+
+function handshakeTimedOut(link: ServerLink): void {
+  link.counters.connectionsRefusedTotal++;
+  link.refuse(unavailable("identifying the peer took too long"));
+}
+
+function encode(schema: DescMessage, value: unknown): Uint8Array {
+  const message = isMessage(value) ? value : create(schema, value as Record<string, unknown>);
+  return toBinary(schema, message);
+}
