@@ -15,6 +15,7 @@ import { Backoff, backoffDefault, type BackoffOptions } from "./backoff.ts";
 import { ClientLink, type ClientSide } from "./client_link.ts";
 import { ResponseReader } from "./core/envelope.ts";
 import { BufferPool } from "./core/output.ts";
+import { Slab } from "./core/slab.ts";
 import { RpcCounters } from "./counters.ts";
 import { type RpcLimits, rpcLimitsDefault } from "./limits.ts";
 import { type Link, linkHandler, unavailable } from "./link.ts";
@@ -62,6 +63,8 @@ export class Channel {
   /** Deadline of calls that name none, in milliseconds. */
   readonly timeoutMs: number | undefined;
   readonly clock: Clock;
+  /** For copies of small messages. */
+  readonly slab: Slab = new Slab();
   readonly #options: ChannelOptions;
   readonly #side: ClientSide;
   readonly #backoff: Backoff;
@@ -90,6 +93,7 @@ export class Channel {
       machine: {
         limits: this.limits,
         pool: new BufferPool(bufferBytes, buffersFreeMax),
+        slab: this.slab,
         reader: new ResponseReader(),
       },
       offers: options.peer === "covey",

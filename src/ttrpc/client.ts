@@ -34,6 +34,20 @@ export function createClient<S extends DescService>(
   return client as Client<S>;
 }
 
+/**
+ * Calls one method whose descriptor is only known at run time. `input` is a message, or an
+ * iterable of messages where the client streams; the result is a promise of a message, or an
+ * iterable where the server streams.
+ */
+export function callMethod(
+  channel: Channel,
+  method: DescMethod,
+  input: unknown,
+  options: CallOptions = noOptions,
+): Promise<Message> | AsyncIterable<Message> {
+  return plainMethod(method, channel)(input, options);
+}
+
 type MethodFunction = (
   input: unknown,
   options?: CallOptions,

@@ -268,7 +268,9 @@ export class SingleCall extends PendingCall {
     this.#sender?.stop();
     this.tellMetadata(metadata);
     try {
-      this.#resolve(fromBinary(this.codec.descriptor.output, buffer.slice(start, end)));
+      this.#resolve(
+        fromBinary(this.codec.descriptor.output, this.channel.slab.copy(buffer, start, end)),
+      );
     } catch (error) {
       this.#reject(malformed(this.codec.descriptor.output, error));
     }

@@ -18,6 +18,7 @@ import type { CallKind } from "./core/call.ts";
 import { RequestReader } from "./core/envelope.ts";
 import { BufferPool } from "./core/output.ts";
 import { type Route, RouteTable } from "./core/routes.ts";
+import { Slab } from "./core/slab.ts";
 import { RpcCounters } from "./counters.ts";
 import { type RpcLimits, rpcLimitsDefault } from "./limits.ts";
 import { type Link, linkHandler, unavailable } from "./link.ts";
@@ -89,6 +90,7 @@ export class RpcServer {
       machine: {
         limits: this.limits,
         pool: new BufferPool(bufferBytes, buffersFreeMax),
+        slab: new Slab(),
         reader: new RequestReader(),
         routes: () => this.#routes,
         strictStreamIds: options.strictStreamIds ?? false,

@@ -125,7 +125,10 @@ export class ServerLink extends Link<CallOf> implements ServerEvents<ServedMetho
     if ((call.kind & CallKind.clientStreaming) === 0) {
       try {
         // The copy is the message's own: bytes fields are views of what they were read from.
-        input = fromBinary(method.descriptor.input, buffer.slice(start, end));
+        input = fromBinary(
+          method.descriptor.input,
+          this.#server.machine.slab.copy(buffer, start, end),
+        );
       } catch {
         // Go answers `internal` here; what exactly is malformed is the client's to know.
         const message = `malformed ${method.descriptor.input.typeName}`;

@@ -25,6 +25,7 @@ import {
 import { Flag, frameHeaderBytes, FrameType, writeHeader } from "./frame.ts";
 import type { BufferPool } from "./output.ts";
 import { tooLarge } from "./server.ts";
+import type { Slab } from "./slab.ts";
 
 export class ClientCall extends Call {
   /** Position in the connection's output where the request begins; -1 while it waits. */
@@ -56,6 +57,7 @@ export interface ClientEvents extends ConnectionEvents<ClientCall> {
 export interface ClientOptions {
   readonly limits: ConnectionLimits;
   readonly pool: BufferPool;
+  readonly slab: Slab;
   readonly reader: ResponseReader;
 }
 
@@ -74,7 +76,7 @@ export class ClientConnection extends Connection<ClientCall> {
   #goneAway = false;
 
   constructor(options: ClientOptions, events: ClientEvents) {
-    super(options.limits, options.pool, events);
+    super(options.limits, options.pool, options.slab, events);
     this.#events = events;
     this.#reader = options.reader;
   }

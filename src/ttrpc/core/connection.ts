@@ -25,6 +25,7 @@ import {
   writeHeader,
 } from "./frame.ts";
 import { type BufferPool, Output } from "./output.ts";
+import type { Slab } from "./slab.ts";
 
 /** Bounds of one connection. Sizes in bytes, times in milliseconds. */
 export interface ConnectionLimits {
@@ -86,6 +87,7 @@ export abstract class Connection<C extends Call> implements FrameSink {
   protected peerWindowBytes = Infinity;
   protected streamCount = 0;
   readonly #events: ConnectionEvents<C>;
+  readonly #slab: Slab;
   readonly #deadlines: Deadlines<C> = new Deadlines();
   /** Calls whose outbox may be written, in turn. */
   #ring: C[] = [];
@@ -102,8 +104,14 @@ export abstract class Connection<C extends Call> implements FrameSink {
   /** When the peer was last heard. */
   heardMs = 0;
 
-  constructor(limits: ConnectionLimits, pool: BufferPool, events: ConnectionEvents<C>) {
+  constructor(
+    limits: ConnectionLimits,
+    pool: BufferPool,
+    slab: Slab,
+    events: ConnectionEvents<C>,
+  ) {
     this.limits = limits;
+    this.#slab = slab;
     this.#events = events;
     this.output = new Output(pool);
     this.decoder = new FrameDecoder(this, limits.messageBytesMax);
@@ -322,7 +330,7 @@ export abstract class Connection<C extends Call> implements FrameSink {
     const flow = call.flow!;
     if (flow.discarding) return;
     const cost = end - start + messageOverheadBytes;
-    flow.inbox.push(buffer.slice(start, end));
+    flow.inbox.push(this.#slab.copy(buffer, start, end));
     flow.inboxBytes += cost;
     this.#inboxBytes += cost;
     if (flow.wantsMessage) {

@@ -29,6 +29,7 @@ import { extensionVersion, offerKey, parseOffer } from "./extensions.ts";
 import { Flag, frameHeaderBytes, FrameType, writeHeader } from "./frame.ts";
 import type { BufferPool } from "./output.ts";
 import type { Route, RouteTable } from "./routes.ts";
+import type { Slab } from "./slab.ts";
 import { StreamIds } from "./stream_ids.ts";
 
 export class ServerCall<T> extends Call {
@@ -65,6 +66,7 @@ export interface ServerEvents<T> extends ConnectionEvents<ServerCall<T>> {
 export interface ServerOptions<T> {
   readonly limits: ConnectionLimits;
   readonly pool: BufferPool;
+  readonly slab: Slab;
   readonly reader: RequestReader;
   readonly routes: () => RouteTable<T>;
   /** Refuse ids that do not increase, as Go does. */
@@ -91,7 +93,7 @@ export class ServerConnection<T> extends Connection<ServerCall<T>> {
   #draining = false;
 
   constructor(options: ServerOptions<T>, events: ServerEvents<T>) {
-    super(options.limits, options.pool, events);
+    super(options.limits, options.pool, options.slab, events);
     this.#events = events;
     this.#reader = options.reader;
     this.#routes = options.routes;

@@ -1,0 +1,88 @@
+/**
+ * covey: one executable, or one import, that makes a handful of devices act as one.
+ *
+ * What is named here is the public API; everything else is internal and changes without notice.
+ *
+ * @module
+ */
+
+// A node.
+export { startNode, type StartOptions } from "./src/start.ts";
+export type { Node, NodeState } from "./src/node.ts";
+export type { NodeRpc, ReachOptions } from "./src/node/rpc.ts";
+export type { NodeStatus } from "./src/admin/parts.ts";
+export type {
+  AdminConfig,
+  AdminOptions,
+  Config,
+  ConfigOptions,
+  LogConfig,
+  LogOptions,
+  NodeConfig,
+  NodeOptions,
+  RpcConfig,
+  RpcOptions,
+  TlsConfig,
+  TlsOptions,
+} from "./src/config/types.ts";
+
+// RPC without a node.
+export {
+  createRpcServer,
+  openChannel,
+  type StandaloneChannelOptions,
+  type StandaloneServerOptions,
+} from "./src/standalone.ts";
+export { createClient } from "./src/ttrpc/client.ts";
+export { connectTransport, type ConnectTransportOptions } from "./src/ttrpc/transport.ts";
+export type { Channel, ChannelState } from "./src/ttrpc/channel.ts";
+export type { BackoffOptions } from "./src/ttrpc/backoff.ts";
+export type { RpcServer, ServeOptions } from "./src/ttrpc/server.ts";
+export type { ServedMethod, ServiceRegistry } from "./src/ttrpc/registry.ts";
+export { type RpcLimits, rpcLimitsDefault } from "./src/ttrpc/limits.ts";
+export type { RpcCounters } from "./src/ttrpc/counters.ts";
+export { Metadata } from "./src/ttrpc/metadata.ts";
+export type {
+  CallContext,
+  CallOptions,
+  CallResult,
+  Client,
+  ClientCall,
+  ClientHandler,
+  ClientInterceptor,
+  Handlers,
+  ServerCall,
+  ServerHandler,
+  ServerInterceptor,
+} from "./src/ttrpc/service.ts";
+
+// The services that every node serves.
+export { Node as NodeService } from "./src/gen/covey/node/v1/node_pb.ts";
+export { Health } from "./src/gen/grpc/health/v1/health_pb.ts";
+
+// What all of it shares.
+export {
+  Code,
+  codeName,
+  CoveyError,
+  type CoveyErrorOptions,
+  type ErrorDetail,
+} from "./src/base/error.ts";
+export { type Address, formatAddress, parseAddress } from "./src/base/address.ts";
+export { anonymous, type Identity } from "./src/base/identity.ts";
+export {
+  type LogFields,
+  type Logger,
+  type LogLevel,
+  logLevels,
+  type LogRecord,
+} from "./src/base/log.ts";
+export { createLog, type Log, type LogOptions as LogSettings } from "./src/log.ts";
+export type {
+  Listener,
+  Peer,
+  PeerCertificate,
+  PeerCredentials,
+  Runtime,
+} from "./src/runtime/port.ts";
+export { version } from "./src/version.ts";

@@ -1,0 +1,372 @@
+/**
+ * The composition root: builds a node's parts from a configuration and a runtime, starts them in
+ * order and stops them in the reverse order. The same file runs in the binary, in a program that
+ * imports covey, and on the simulator.
+ *
+ * States: starting → ready → draining → stopped. Order of the start: data directory (locked,
+ * identity read), TLS material, listeners, admin, ready. A step that fails undoes those before it.
+ */
+import type { Admin } from "./admin/admin.ts";
+import type { ConfigSetting, NodeStatus } from "./admin/parts.ts";
+import type { AdminApp } from "./admin/schema.ts";
+import { type Address, formatAddress, parseAddress } from "./base/address.ts";
+import { decodeText } from "./base/bytes.ts";
+import { Code, CoveyError } from "./base/error.ts";
+import type { Logger } from "./base/log.ts";
+import { MetricsRegistry } from "./base/metrics.ts";
+import type { Config } from "./config/types.ts";
+import { Node as NodeService } from "./gen/covey/node/v1/node_pb.ts";
+import { Health } from "./gen/grpc/health/v1/health_pb.ts";
+import { createLog, type Log } from "./log.ts";
+import { adminServices } from "./node/admin_services.ts";
+import { type DataDirectory, makeNodeId, openDataDirectory } from "./node/data_directory.ts";
+import { HealthState } from "./node/health.ts";
+import { infoHandlers, type NodeFacts } from "./node/info.ts";
+import { NodeRpc } from "./node/rpc.ts";
+import { showRpcMetrics } from "./node/rpc_metrics.ts";
+import {
+  DiskError,
+  type Listener,
+  NetError,
+  type Runtime,
+  type TlsOptions,
+} from "./runtime/port.ts";
+import { accessInterceptor, type AccessPolicy, authorize } from "./security/access.ts";
+import { identify } from "./security/identify.ts";
+import { RpcCounters } from "./ttrpc/counters.ts";
+import type { RpcLimits } from "./ttrpc/limits.ts";
+import { ServiceRegistry } from "./ttrpc/registry.ts";
+import { RpcServer } from "./ttrpc/server.ts";
+import { version } from "./version.ts";
+
+/** What a node is made of. */
+export interface NodeParts {
+  readonly runtime: Runtime;
+  readonly config: Config;
+  /** The configuration for people, with origins. Default: none to show. */
+  readonly settings?: () => readonly ConfigSetting[];
+  /** Lines for people at the start, from the configuration. */
+  readonly warnings?: readonly string[];
+  /** Whoever reaches a loopback listener may do everything: `--dev`. */
+  readonly dev?: boolean;
+  /** Compose the admin endpoint where the configuration enables it. Default true. */
+  readonly admin?: boolean;
+  /** Where the log goes. Default: standard error, in the configured format. */
+  readonly log?: Log;
+}
+
+/** More than any PEM file holds. */
+const pemBytesMax = 1 << 20;
+const localSocketName = "covey.sock";
+
+export type NodeState = "starting" | "ready" | "draining" | "stopped";
+
+/** A running node. */
+export class Node implements AsyncDisposable {
+  readonly runtime: Runtime;
+  readonly config: Config;
+  readonly name: string;
+  readonly nodeId: string;
+  readonly log: Log;
+  readonly metrics: MetricsRegistry;
+  /** Services and clients. */
+  readonly rpc: NodeRpc;
+  readonly #parts: NodeParts;
+  readonly #logger: Logger;
+  readonly #directory: DataDirectory | undefined;
+  readonly #policy: AccessPolicy;
+  readonly #registry: ServiceRegistry;
+  readonly #health: HealthState;
+  readonly #server: RpcServer;
+  readonly #facts: NodeFacts;
+  readonly #tls: TlsOptions | undefined;
+  readonly #listeners: Map<string, Listener> = new Map();
+  #admin: Admin | undefined = undefined;
+  #state: NodeState = "starting";
+  #stopped: Promise<void> | undefined = undefined;
+
+  private constructor(
+    parts: NodeParts,
+    log: Log,
+    directory: DataDirectory | undefined,
+    tls: TlsOptions | undefined,
+  ) {
+    const { runtime, config } = parts;
+    this.#parts = parts;
+    this.runtime = runtime;
+    this.config = config;
+    this.log = log;
+    this.#logger = log.logger.child("node");
+    this.#directory = directory;
+    this.#tls = tls;
+    this.name = nameOf(parts);
+    this.nodeId = directory?.nodeId ?? makeNodeId(runtime.random);
+    this.#policy = { anonymousMayAll: parts.dev ?? false };
+    this.metrics = new MetricsRegistry();
+    this.#registry = new ServiceRegistry([accessInterceptor(this.#policy)]);
+    this.#health = new HealthState(this.#registry);
+    this.#facts = {
+      name: this.name,
+      nodeId: this.nodeId,
+      version,
+      startedMs: runtime.clock.monotonicMs(),
+    };
+    this.#registry.add(Health, this.#health.handlers());
+    this.#registry.add(NodeService, infoHandlers(runtime, this.#facts, this.#registry));
+    const limits = rpcLimits(config);
+    const clientCounters = new RpcCounters();
+    const rpcLogger = log.logger.child("rpc");
+    this.#server = new RpcServer({
+      net: runtime.net,
+      clock: runtime.clock,
+      registry: this.#registry,
+      limits,
+      identify,
+      onHandlerError: (path, cause) => rpcLogger.error("a handler failed", { path, cause }),
+    });
+    this.rpc = new NodeRpc({
+      runtime,
+      server: this.#server,
+      limits,
+      counters: clientCounters,
+      tls,
+    });
+    showRpcMetrics(
+      this.metrics,
+      this.#server.counters,
+      clientCounters,
+      () => [...this.#listeners.values()],
+    );
+  }
+
+  /** Builds and starts a node; rejects with a CoveyError that says what is wrong. */
+  static async start(parts: NodeParts): Promise<Node> {
+    const { runtime, config } = parts;
+    const log = parts.log ?? await createLog(runtime, {
+      level: config.log.level,
+      format: config.log.format,
+      node: nameOf(parts),
+    });
+    const directory = config.node.memory_only
+      ? undefined
+      : await openDataDirectory(runtime.disk, runtime.random, config.node.data);
+    let node: Node;
+    try {
+      node = new Node(parts, log, directory, await readTls(runtime, config));
+    } catch (error) {
+      await directory?.release();
+      throw error;
+    }
+    try {
+      await node.#start();
+    } catch (error) {
+      await node.#release();
+      throw error;
+    }
+    return node;
+  }
+
+  get state(): NodeState {
+    return this.#state;
+  }
+
+  /**
+   * The admin endpoint as a Hono app, to be mounted in a server of the program's own.
+   * `failed_precondition` when `admin.enabled` is false.
+   */
+  get admin(): AdminApp {
+    if (this.#admin === undefined) {
+      throw new CoveyError(
+        Code.failedPrecondition,
+        "the admin endpoint is off: set admin.enabled = true",
+      );
+    }
+    return this.#admin.app;
+  }
+
+  /** Every bound address by its name: `mesh`, `mesh.1`, `local`, `admin`. */
+  get listeners(): Readonly<Record<string, string>> {
+    const bound: Record<string, string> = {};
+    for (const [name, listener] of this.#listeners) bound[name] = formatAddress(listener.address);
+    const admin = this.#admin?.address;
+    if (admin !== undefined) bound.admin = formatAddress(admin).replace("tcp:", "http:");
+    return bound;
+  }
+
+  /**
+   * Stops: health says so, calls in flight finish within `rpc.drain_timeout`, listeners and files
+   * are closed. Calling it again waits for the same stop.
+   */
+  stop(): Promise<void> {
+    return this.#stopped ??= this.#stop();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  async #start(): Promise<void> {
+    const { config } = this;
+    for (const warning of this.#parts.warnings ?? []) this.#logger.warning(warning);
+    const addresses: Address[] = [];
+    for (let at = 0; at < config.node.listen.length; at++) {
+      const text = config.node.listen[at];
+      const listener = await this.#listen(parseAddress(text), `node.listen ${text}`);
+      this.#listeners.set(at === 0 ? "mesh" : `mesh.${at}`, listener);
+      addresses.push(listener.address);
+    }
+    this.rpc.bound(addresses);
+    if (this.#directory !== undefined) {
+      const path = `${this.#directory.path}/${localSocketName}`;
+      const address = parseAddress(`unix:${path}`);
+      this.#listeners.set("local", await this.#listen(address, "the local socket"));
+    }
+    if (config.admin.enabled && this.#parts.admin !== false) await this.#startAdmin();
+    this.#state = "ready";
+    this.#health.serving = true;
+    this.#logger.info("ready", { nodeId: this.nodeId, version, ...this.listeners });
+  }
+
+  async #listen(address: Address, what: string): Promise<Listener> {
+    try {
+      return await this.#server.listen({
+        address,
+        tls: address.kind === "tcp" ? this.#tls : undefined,
+        credentials: address.kind === "unix" && this.config.rpc.peer_credentials,
+      });
+    } catch (error) {
+      if (!(error instanceof NetError)) throw error;
+      throw new CoveyError(
+        error.kind === "denied" ? Code.permissionDenied : Code.failedPrecondition,
+        `cannot listen on ${formatAddress(address)} (${what}): ${error.message}`,
+        { cause: error },
+      );
+    }
+  }
+
+  async #startAdmin(): Promise<void> {
+    const { createAdmin } = await import("./admin/admin.ts");
+    const { config, runtime } = this;
+    this.#admin = createAdmin({
+      runtime,
+      nodeName: this.name,
+      version,
+      listen: parseAddress(config.admin.listen),
+      allowedHosts: config.admin.allowed_hosts,
+      limits: {
+        bodyBytesMax: config.admin.body_bytes_max,
+        eventClientsMax: config.admin.event_clients_max,
+      },
+      logger: this.log.logger.child("admin"),
+      log: this.log,
+      metrics: this.metrics,
+      config: this.#parts.settings ?? (() => []),
+      status: () => this.status(),
+      checks: () => [{
+        name: "rpc",
+        check: () => this.#state === "ready" ? undefined : `the node is ${this.#state}`,
+      }],
+      services: adminServices(this.#registry),
+      // The admin endpoint serves loopback only, where this machine's processes are.
+      identify: () => ({ kind: "local", name: "admin endpoint" }),
+      authorize: (identity, action, resource) =>
+        authorize(this.#policy, identity, action, resource),
+    });
+    await this.#admin.start();
+  }
+
+  /** What the node says about itself. */
+  status(): NodeStatus {
+    const { runtime } = this;
+    const counters = this.#server.counters;
+    return {
+      name: this.name,
+      nodeId: this.nodeId,
+      version,
+      runtime: {
+        name: runtime.name,
+        version: runtime.version,
+        architecture: runtime.host.architecture,
+      },
+      pid: runtime.host.pid,
+      uptimeMs: Math.round(runtime.clock.monotonicMs() - this.#facts.startedMs),
+      memory: runtime.host.memory(),
+      listeners: this.listeners,
+      modules: {
+        rpc: {
+          state: this.#state,
+          connections: counters.connectionsOpen,
+          calls: counters.callsOpen,
+          services: this.#registry.services().map((service) => service.typeName),
+        },
+      },
+    };
+  }
+
+  async #stop(): Promise<void> {
+    this.#state = "draining";
+    this.#logger.info("draining", { calls: this.#server.counters.callsOpen });
+    this.#health.serving = false;
+    this.#health.close();
+    const graceMs = this.config.rpc.drain_timeout;
+    await Promise.all([this.#server.stop(graceMs), this.#admin?.stop(graceMs)]);
+    await this.#release();
+    this.#logger.info("stopped");
+  }
+
+  async #release(): Promise<void> {
+    this.rpc.close();
+    await this.#server.stop(0);
+    await this.#admin?.stop(0);
+    await this.#directory?.release();
+    this.#state = "stopped";
+  }
+}
+
+function nameOf(parts: NodeParts): string {
+  return parts.config.node.name || parts.runtime.host.hostname;
+}
+
+function rpcLimits(config: Config): RpcLimits {
+  const { rpc } = config;
+  return {
+    messageBytesMax: rpc.message_bytes_max,
+    callsMax: rpc.calls_per_connection_max,
+    streamsMax: rpc.streams_per_connection_max,
+    streamQueueBytesMax: rpc.stream_queue_bytes_max,
+    streamQueueMessagesMax: rpc.stream_queue_messages_max,
+    queueBytesMax: rpc.connection_queue_bytes_max,
+    queueMessagesMax: rpc.connection_queue_messages_max,
+    streamStallMs: rpc.stream_stall_timeout,
+    connectionsPerListenerMax: rpc.connections_per_listener_max,
+    connectionsMax: rpc.connections_max,
+    handshakeMs: rpc.handshake_timeout,
+    idleMs: rpc.idle_timeout,
+    keepaliveIntervalMs: rpc.keepalive_interval,
+    keepaliveTimeoutMs: rpc.keepalive_timeout,
+    ioStallMs: 60_000,
+  };
+}
+
+async function readTls(runtime: Runtime, config: Config): Promise<TlsOptions | undefined> {
+  const { tls } = config;
+  if (tls.mode !== "on") return undefined;
+  const read = async (key: string, path: string | undefined): Promise<string> => {
+    if (path === undefined) throw new CoveyError(Code.invalidArgument, `tls.${key} is not set`);
+    try {
+      const text = decodeText(await runtime.disk.readFile(path, pemBytesMax));
+      if (text !== undefined) return text;
+    } catch (error) {
+      if (!(error instanceof DiskError)) throw error;
+      throw new CoveyError(Code.failedPrecondition, `tls.${key}: ${error.message}`, {
+        cause: error,
+      });
+    }
+    throw new CoveyError(Code.failedPrecondition, `tls.${key}: ${path} is not text`);
+  };
+  return {
+    certificate: await read("certificate_file", tls.certificate_file),
+    key: await read("key_file", tls.key_file),
+    authorities: await read("authorities_file", tls.authorities_file),
+  };
+}

@@ -1,0 +1,132 @@
+/**
+ * The folder that holds everything a node must not lose: made at the first start, locked while the
+ * node runs, refused when it is somebody else's or damaged.
+ *
+ * `node.json` says what the folder is: `{"format": 1, "nodeId": "<32 hexadecimal digits>"}`. A
+ * format above the one that this version knows is refused, so that an older binary never writes
+ * into a newer folder.
+ */
+import { decodeText, encodeText, toHex } from "../base/bytes.ts";
+import { Code, CoveyError } from "../base/error.ts";
+import { type Disk, DiskError, type DiskLock, type Random } from "../runtime/port.ts";
+
+const format = 1;
+const identityFile = "node.json";
+const lockFile = "lock";
+/** More than any identity file ever holds. */
+const identityBytesMax = 64 << 10;
+
+export interface DataDirectory {
+  readonly path: string;
+  readonly nodeId: string;
+  /** Lets another process have the folder. */
+  release(): Promise<void>;
+}
+
+/** A fresh 128-bit id in hexadecimal. */
+export function makeNodeId(random: Random): string {
+  const bytes = new Uint8Array(16);
+  random.fill(bytes);
+  return toHex(bytes);
+}
+
+/** Opens the folder, made when missing. Errors say what is wrong with which path. */
+export async function openDataDirectory(
+  disk: Disk,
+  random: Random,
+  path: string,
+): Promise<DataDirectory> {
+  let lock: DiskLock;
+  try {
+    await disk.makeDirectory(path, 0o700);
+    lock = await disk.lock(`${path}/${lockFile}`);
+  } catch (error) {
+    throw explain(path, error);
+  }
+  try {
+    const nodeId = await readOrMakeIdentity(disk, random, path);
+    return { path, nodeId, release: () => lock.release() };
+  } catch (error) {
+    await lock.release();
+    throw error instanceof DiskError ? explain(path, error) : error;
+  }
+}
+
+async function readOrMakeIdentity(disk: Disk, random: Random, path: string): Promise<string> {
+  const file = `${path}/${identityFile}`;
+  let bytes: Uint8Array;
+  try {
+    bytes = await disk.readFile(file, identityBytesMax);
+  } catch (error) {
+    if (!(error instanceof DiskError) || error.kind !== "not-found") throw error;
+    const nodeId = makeNodeId(random);
+    const text = JSON.stringify({ format, nodeId }) + "\n";
+    await disk.replaceFile(file, encodeText(text), 0o600);
+    return nodeId;
+  }
+  const identity = parseIdentity(bytes);
+  if (typeof identity === "string") return identity;
+  throw new CoveyError(
+    Code.dataLoss,
+    `${file} ${identity.wrong}; the folder is damaged or not covey's: restore it from a backup, ` +
+      `or name another folder as node.data`,
+  );
+}
+
+function parseIdentity(bytes: Uint8Array): string | { wrong: string } {
+  const text = decodeText(bytes);
+  if (text === undefined) return { wrong: "is not UTF-8 text" };
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return { wrong: "is not JSON" };
+  }
+  if (typeof value !== "object" || value === null) return { wrong: "is not a JSON object" };
+  const { format: found, nodeId } = value as { format?: unknown; nodeId?: unknown };
+  if (typeof found !== "number" || !Number.isSafeInteger(found) || found < 1) {
+    return { wrong: "names no format" };
+  }
+  if (found > format) {
+    return { wrong: `has format ${found}, and this version of covey knows up to ${format}` };
+  }
+  if (typeof nodeId !== "string" || !/^[0-9a-f]{32}$/.test(nodeId)) {
+    return { wrong: "holds no node id of 32 hexadecimal digits" };
+  }
+  return nodeId;
+}
+
+function explain(path: string, error: unknown): CoveyError {
+  if (!(error instanceof DiskError)) return CoveyError.from(error, Code.internal);
+  switch (error.kind) {
+    case "busy":
+      return new CoveyError(
+        Code.failedPrecondition,
+        `data directory ${path} is in use by another covey agent: stop that one, or give this ` +
+          `one a folder of its own as node.data`,
+        { cause: error },
+      );
+    case "denied":
+      return new CoveyError(
+        Code.permissionDenied,
+        `data directory ${path} is not writable (${error.message}): change its owner, or name ` +
+          `another one as node.data`,
+        { cause: error },
+      );
+    case "full":
+      return new CoveyError(Code.resourceExhausted, `the disk of ${path} is full`, {
+        cause: error,
+      });
+    case "exists":
+    case "not-a-directory":
+      return new CoveyError(
+        Code.failedPrecondition,
+        `data directory ${path} is not a folder: name another one as node.data`,
+        { cause: error },
+      );
+    default:
+      return new CoveyError(Code.internal, `data directory ${path}: ${error.message}`, {
+        cause: error,
+      });
+  }
+}
