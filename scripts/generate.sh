@@ -1,7 +1,7 @@
-#!/usr/bin/env bash
+#!/bin/sh
 # Regenerates everything that is generated and committed. `--check` writes nothing and fails when
 # what is committed differs from what the sources give now.
-set -euo pipefail
+set -eu
 cd "$(dirname "$0")/.."
 bin=node_modules/.bin
 out=.

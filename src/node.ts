@@ -327,7 +327,8 @@ function nameOf(parts: NodeParts): string {
   return parts.config.node.name || parts.runtime.host.hostname;
 }
 
-function rpcLimits(config: Config): RpcLimits {
+/** The limits that a configuration asks for. */
+export function rpcLimits(config: Config): RpcLimits {
   const { rpc } = config;
   return {
     messageBytesMax: rpc.message_bytes_max,
@@ -344,7 +345,7 @@ function rpcLimits(config: Config): RpcLimits {
     idleMs: rpc.idle_timeout,
     keepaliveIntervalMs: rpc.keepalive_interval,
     keepaliveTimeoutMs: rpc.keepalive_timeout,
-    ioStallMs: 60_000,
+    ioStallMs: rpc.io_stall_timeout,
   };
 }
 

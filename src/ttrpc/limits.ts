@@ -22,11 +22,11 @@ export interface RpcLimits extends ConnectionLimits {
 export const rpcLimitsDefault: RpcLimits = {
   messageBytesMax: messageBytesDefault,
   callsMax: 1024,
-  streamsMax: 256,
+  streamsMax: 1024,
   streamQueueBytesMax: 1 << 20,
   streamQueueMessagesMax: 1024,
   queueBytesMax: 16 << 20,
-  queueMessagesMax: 4096,
+  queueMessagesMax: 16_384,
   streamStallMs: 100,
   connectionsPerListenerMax: 1024,
   connectionsMax: 4096,

@@ -24,8 +24,8 @@ export class ServerContext implements CallContext {
   #metadata: Metadata | undefined = undefined;
   #responseMetadata: Metadata | undefined = undefined;
   #ended = false;
-  /** Why the handler should stop; set once. */
-  #stopped: Error | undefined = undefined;
+  /** Why the handler should stop; set once. An error is only made for who listens. */
+  #stopped: Error | "finished" | undefined = undefined;
   #room: (() => void) | undefined = undefined;
   reader: MessageReader<CallOf> | undefined = undefined;
   producer: AsyncIterator<unknown> | undefined = undefined;
@@ -50,7 +50,7 @@ export class ServerContext implements CallContext {
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
-      if (this.#stopped !== undefined) this.#controller.abort(this.#stopped);
+      if (this.#stopped !== undefined) this.#controller.abort(abortReason(this.#stopped));
     }
     return this.#controller.signal;
   }
@@ -94,7 +94,7 @@ export class ServerContext implements CallContext {
 
   /** The handler has finished; whoever listens to the signal learns it. */
   finish(): void {
-    this.#abort(new DOMException("the call has finished", "AbortError"));
+    this.#abort("finished");
     this.reader?.return();
   }
 
@@ -126,11 +126,15 @@ export class ServerContext implements CallContext {
     resolve?.();
   }
 
-  #abort(reason: Error): void {
+  #abort(reason: Error | "finished"): void {
     if (this.#stopped !== undefined) return;
     this.#stopped = reason;
-    this.#controller?.abort(reason);
+    this.#controller?.abort(abortReason(reason));
   }
+}
+
+function abortReason(reason: Error | "finished"): Error {
+  return reason === "finished" ? new DOMException("the call has finished", "AbortError") : reason;
 }
 
 function metadataFromPairs(pairs: readonly string[] | undefined): Metadata {

@@ -4,6 +4,7 @@
  * has to wait.
  */
 import type { Deadline } from "./deadlines.ts";
+import type { Slab } from "./slab.ts";
 
 /** The four kinds, as bits: 1 the client streams, 2 the server streams. */
 export const CallKind = { unary: 0, clientStreaming: 1, serverStreaming: 2, bidi: 3 } as const;
@@ -60,6 +61,8 @@ export class Flow {
   /** Messages that arrived and nobody took yet. */
   readonly inbox: Queue<Uint8Array> = new Queue();
   inboxBytes = 0;
+  /** Memory of the messages that wait behind another one. */
+  slab: Slab | undefined = undefined;
   /** Frames that wait; always empty while frames go straight to the output. */
   readonly outbox: Queue<QueuedFrame> = new Queue();
   outboxBytes = 0;

@@ -25,7 +25,7 @@ import {
   writeHeader,
 } from "./frame.ts";
 import { type BufferPool, Output } from "./output.ts";
-import type { Slab } from "./slab.ts";
+import { Slab } from "./slab.ts";
 
 /** Bounds of one connection. Sizes in bytes, times in milliseconds. */
 export interface ConnectionLimits {
@@ -211,6 +211,7 @@ export abstract class Connection<C extends Call> implements FrameSink {
     const cost = message.length + messageOverheadBytes;
     flow.inboxBytes -= cost;
     flow.lastTakeMs = nowMs;
+    if (flow.inbox.length === 0) flow.slab = undefined;
     // What an ended call still holds was given back when it left.
     if (call.over) return message;
     this.#inboxBytes -= cost;
@@ -288,13 +289,14 @@ export abstract class Connection<C extends Call> implements FrameSink {
   protected enter(call: C): void {
     assert(!this.calls.has(call.id), "a stream id is in flight once");
     this.calls.set(call.id, call);
-    if (call.kind !== CallKind.unary) this.streamCount++;
   }
 
   protected makeFlow(call: C): Flow {
     const flow = new Flow();
     flow.sendCredit = this.agreed ? this.peerWindowBytes : Infinity;
     call.flow = flow;
+    // A client's stream counts from here, while its request may still wait for the socket.
+    if (call.kind !== CallKind.unary) this.streamCount++;
     return flow;
   }
 
@@ -303,13 +305,12 @@ export abstract class Connection<C extends Call> implements FrameSink {
     if (call.over) return;
     call.over = true;
     call.localClosed = true;
-    if (call.id !== 0 && this.calls.delete(call.id) && call.kind !== CallKind.unary) {
-      this.streamCount--;
-    }
+    if (call.id !== 0) this.calls.delete(call.id);
     this.#deadlines.remove(call);
     this.#stalled.delete(call);
     const flow = call.flow;
     if (flow !== undefined) {
+      if (call.kind !== CallKind.unary) this.streamCount--;
       this.#inboxBytes -= flow.inboxBytes;
       this.#outboxBytes -= flow.outboxBytes;
       this.#outboxMessages -= flow.outbox.length;
@@ -330,7 +331,9 @@ export abstract class Connection<C extends Call> implements FrameSink {
     const flow = call.flow!;
     if (flow.discarding) return;
     const cost = end - start + messageOverheadBytes;
-    flow.inbox.push(this.#slab.copy(buffer, start, end));
+    // What waits long must not hold on to the memory of others: a backlog has slabs of its own.
+    const slab = flow.inbox.length === 0 ? this.#slab : flow.slab ??= new Slab();
+    flow.inbox.push(slab.copy(buffer, start, end));
     flow.inboxBytes += cost;
     this.#inboxBytes += cost;
     if (flow.wantsMessage) {
@@ -340,8 +343,9 @@ export abstract class Connection<C extends Call> implements FrameSink {
     if (call.over) return;
     if (this.#inboxBytes > this.limits.queueBytesMax) {
       this.limitHit("connection_queue");
-      this.abandon(call, exhausted("the connection's receive queue is full"));
-    } else if (!flow.overfull && this.#isOverfull(flow)) {
+      this.abandon(this.#fullest(call), exhausted("the connection's receive queue is full"));
+    }
+    if (!call.over && !flow.overfull && this.#isOverfull(flow)) {
       flow.overfull = true;
       this.#overfull.push(call);
     }
@@ -424,6 +428,11 @@ export abstract class Connection<C extends Call> implements FrameSink {
       flow === undefined || flow.sendCredit > 0;
     if (free && credited && this.hasRoom) {
       this.#write(call, type, flags, data);
+      return;
+    }
+    if (type === FrameType.data && this.#outboxMessages > 0 && !this.mayQueue(data.length)) {
+      this.limitHit("connection_queue");
+      this.abandon(call, exhausted("the connection's send queue is full"));
       return;
     }
     flow ??= this.makeFlow(call);
@@ -531,6 +540,17 @@ export abstract class Connection<C extends Call> implements FrameSink {
         this.#failOverfull(call);
       }
     }
+  }
+
+  /** The stream with the most unread bytes: who reads must not pay for who does not. */
+  #fullest(from: C): C {
+    let fullest = from;
+    for (const call of this.calls.values()) {
+      if (call.flow !== undefined && call.flow.inboxBytes > fullest.flow!.inboxBytes) {
+        fullest = call;
+      }
+    }
+    return fullest;
   }
 
   #failOverfull(call: C): void {

@@ -115,18 +115,18 @@ export class ServerConnection<T> extends Connection<ServerCall<T>> {
   respond(call: ServerCall<T>, payload: Uint8Array, metadata: readonly string[]): void {
     if (call.over) return;
     const length = okResponseBytes(payload.length);
-    if (length > this.limits.messageBytesMax) {
-      this.limitHit("message_bytes");
-      this.respondStatus(call, tooLarge(length, this.limits.messageBytesMax), metadata);
+    const extensions = this.#responseExtensions(metadata);
+    const whole = length + extensions.length;
+    if (whole > this.limits.messageBytesMax) {
+      this.#respondTooLarge(call, whole);
       return;
     }
-    if (length > this.limits.queueBytesMax - this.output.queuedBytes) {
+    if (whole > this.limits.queueBytesMax - this.output.queuedBytes) {
       this.limitHit("connection_queue");
       this.respondStatus(call, exhausted("the connection's send queue is full"), metadata);
       return;
     }
-    const extensions = this.#responseExtensions(metadata);
-    const whole = length + extensions.length;
+    this.#owesAgreement = false;
     const at = this.output.reserve(frameHeaderBytes + whole);
     writeHeader(this.output.bytes, at, whole, call.id, FrameType.response, 0);
     writeOkResponse(this.output.bytes, at + frameHeaderBytes, payload);
@@ -138,10 +138,16 @@ export class ServerConnection<T> extends Connection<ServerCall<T>> {
   respondStatus(call: ServerCall<T>, status: Status, metadata: readonly string[]): void {
     if (call.over) return;
     let data = encodeStatus(status);
-    if (data.length > this.limits.messageBytesMax) {
-      data = encodeStatus({ code: status.code, message: "(message too long)", details: [] });
+    let extensions = this.#responseExtensions(metadata);
+    const most = this.limits.messageBytesMax;
+    if (data.length + extensions.length > most) {
+      this.limitHit("message_bytes");
+      extensions = this.#responseExtensions([]);
+      if (data.length + extensions.length > most) {
+        data = encodeStatus({ code: status.code, message: "(message too long)", details: [] });
+      }
     }
-    const extensions = this.#responseExtensions(metadata);
+    this.#owesAgreement = false;
     if (extensions.length > 0) {
       const both = new Uint8Array(data.length + extensions.length);
       both.set(data);
@@ -161,9 +167,19 @@ export class ServerConnection<T> extends Connection<ServerCall<T>> {
   finishStream(call: ServerCall<T>, metadata: readonly string[]): void {
     if (call.over || call.localClosed) return;
     if (this.agreed && metadata.length > 0) {
-      this.emit(call, FrameType.metadata, 0, encodeMetadataFrame(metadata));
+      const data = encodeMetadataFrame(metadata);
+      if (data.length > this.limits.messageBytesMax) {
+        this.#respondTooLarge(call, data.length);
+        return;
+      }
+      this.emit(call, FrameType.metadata, 0, data);
     }
     this.closeSend(call);
+  }
+
+  #respondTooLarge(call: ServerCall<T>, length: number): void {
+    this.limitHit("message_bytes");
+    this.respondStatus(call, tooLarge(length, this.limits.messageBytesMax), []);
   }
 
   // -- frames in ------------------------------------------------------------------------------
@@ -333,7 +349,6 @@ export class ServerConnection<T> extends Connection<ServerCall<T>> {
     if (!this.agreed || (!this.#owesAgreement && metadata.length === 0)) return none;
     const version = this.#owesAgreement ? extensionVersion : 0;
     const windowBytes = this.#owesAgreement ? this.limits.streamQueueBytesMax : 0;
-    this.#owesAgreement = false;
     return encodeExtensions({ version, windowBytes, metadata });
   }
 
@@ -342,6 +357,7 @@ export class ServerConnection<T> extends Connection<ServerCall<T>> {
     this.#events.refused(code);
     const status = encodeStatus({ code, message, details: [] });
     const extensions = this.#responseExtensions([]);
+    this.#owesAgreement = false;
     const data = new Uint8Array(status.length + extensions.length);
     data.set(status);
     data.set(extensions, status.length);

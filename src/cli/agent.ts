@@ -1,0 +1,77 @@
+/** `covey agent`: a node in the foreground. */
+import { listSettings } from "../config/show.ts";
+import { loadConfig, type LoadedConfig } from "../config/load.ts";
+import { Node } from "../node.ts";
+import { version } from "../version.ts";
+import { type ConfigFlags, loadRequest } from "./config_flags.ts";
+import type { CliContext } from "./context.ts";
+
+/** The flags of `covey agent`. */
+export interface AgentFlags extends ConfigFlags {
+  readonly json?: boolean;
+}
+
+/** What the agent is told beside its configuration. */
+export interface AgentOptions {
+  /** Print one line with `"event":"ready"` and every bound address once it serves. */
+  readonly json: boolean;
+  /** For trying out: memory only, loopback only, anonymous peers may do everything. */
+  readonly dev: boolean;
+}
+
+/** The command: load the configuration, run the node. */
+export async function agent(this: CliContext, flags: AgentFlags): Promise<void> {
+  const loaded = await loadConfig(this.runtime, loadRequest(flags));
+  await runAgent(this, loaded, {
+    json: flags.json === true,
+    dev: flags.dev === true,
+  });
+}
+
+/** Runs a node until SIGTERM or SIGINT; resolves when it has drained. */
+export async function runAgent(
+  context: CliContext,
+  loaded: LoadedConfig,
+  options: AgentOptions,
+): Promise<void> {
+  const { runtime } = context;
+  // Signals are taken from the first moment: one that comes during the start is not lost.
+  let stop = (): void => {};
+  const stopped = new Promise<void>((resolve) => stop = resolve);
+  const subscriptions = [
+    runtime.host.onSignal("SIGTERM", stop),
+    runtime.host.onSignal("SIGINT", stop),
+  ];
+  const node = await Node.start({
+    runtime,
+    config: loaded.config,
+    dev: options.dev,
+    warnings: loaded.warnings,
+    settings: () => listSettings(loaded),
+  });
+  const ready = { event: "ready", name: node.name, nodeId: node.nodeId, pid: runtime.host.pid };
+  if (options.json) await context.printJson({ ...ready, listeners: node.listeners });
+  else await context.print(describeReady(node, options.dev));
+  await stopped;
+  // A second signal is the operator's impatience: the default action ends the process.
+  for (const subscription of subscriptions) subscription.cancel();
+  await node.stop();
+}
+
+function describeReady(node: Node, dev: boolean): string {
+  const { mesh, admin, local } = node.listeners;
+  const lines = [`covey ${version} node ${node.name} is ready`];
+  if (mesh !== undefined) lines.push(`  rpc    ${mesh}`);
+  if (local !== undefined) lines.push(`  local  ${local}`);
+  if (admin !== undefined) lines.push(`  admin  ${admin}`);
+  if (dev && mesh !== undefined) {
+    lines.push("try, in another terminal:", `  covey call ${mesh} covey.node.v1.Node/Info '{}'`);
+    if (admin !== undefined) {
+      lines.push(
+        `  curl ${admin}/v1/status`,
+        `  curl -H 'content-type: application/json' -d '{}' ${admin}/covey.node.v1.Node/Info`,
+      );
+    }
+  }
+  return lines.join("\n");
+}

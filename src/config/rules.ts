@@ -1,0 +1,125 @@
+/**
+ * The rules that no key can check by itself. A rule's sentence says what was found and what to
+ * write instead. Rules see a configuration whose keys are all good.
+ */
+import { formatAddress, isLoopback, parseAddress } from "../base/address.ts";
+import type { Host, Runtime } from "../runtime/port.ts";
+import type { Path } from "./problem.ts";
+import type { Config } from "./types.ts";
+
+/** A broken rule and the key to point at. */
+export interface RuleProblem {
+  readonly path: Path;
+  readonly message: string;
+}
+
+const tlsFiles = ["certificate_file", "key_file", "authorities_file"] as const;
+
+/** The rules that hold on every machine. */
+export function checkRules(config: Config): RuleProblem[] {
+  const problems: RuleProblem[] = [];
+  const { node, tls, admin } = config;
+  const missing = tlsFiles.filter((key) => tls[key] === undefined);
+  if (tls.mode === "on" && missing.length > 0) {
+    problems.push({
+      path: ["tls", "mode"],
+      message: `found "on" without ${missing.map((key) => `tls.${key}`).join(", ")}; ` +
+        `allowed: "on" with all three files`,
+    });
+  }
+  if (tls.mode === undefined) {
+    for (const key of tlsFiles) {
+      if (tls[key] === undefined) continue;
+      problems.push({
+        path: ["tls", key],
+        message: `found a file while tls.mode is not set; allowed: with tls.mode = "on", ` +
+          `or "off" to leave it unused`,
+      });
+    }
+    for (const [index, listen] of node.listen.entries()) {
+      if (isLoopback(parseAddress(listen))) continue;
+      problems.push({
+        path: ["node", "listen", index],
+        message: `found ${JSON.stringify(listen)}, which is beyond loopback, without TLS; ` +
+          `allowed: a loopback address, tls.mode = "on" with its three files, or ` +
+          `tls.mode = "off" written out for plaintext`,
+      });
+    }
+  }
+  if (!isLoopback(parseAddress(admin.listen))) {
+    problems.push({
+      path: ["admin", "listen"],
+      message: `found ${JSON.stringify(admin.listen)}, which is beyond loopback; allowed: a ` +
+        `loopback address such as "tcp://127.0.0.1:7980" (reach it through ssh -L)`,
+    });
+  }
+  return problems;
+}
+
+/** `--dev` is for trying things out on one machine. */
+export function checkDev(config: Config): RuleProblem[] {
+  const problems: RuleProblem[] = [];
+  for (const [index, listen] of config.node.listen.entries()) {
+    if (isLoopback(parseAddress(listen))) continue;
+    problems.push({
+      path: ["node", "listen", index],
+      message: `found ${JSON.stringify(listen)} with --dev, which stays on this machine; ` +
+        `allowed: a loopback address, or no --dev`,
+    });
+  }
+  return problems;
+}
+
+/** What this runtime and this process cannot honour. */
+export function checkRuntime(
+  config: Config,
+  runtime: Pick<Runtime, "name" | "version" | "features">,
+): RuleProblem[] {
+  const { features } = runtime;
+  const where = `${runtime.name} ${runtime.version}`;
+  const problems: RuleProblem[] = [];
+  if (config.rpc.peer_credentials && !features.peerCredentials) {
+    problems.push({
+      path: ["rpc", "peer_credentials"],
+      message: `found true, but ${where} cannot read them; allowed here: false`,
+    });
+  }
+  const addresses: [Path, string][] = config.node.listen.map((
+    listen,
+    index,
+  ) => [["node", "listen", index], listen]);
+  if (config.node.advertise !== undefined) {
+    addresses.push([["node", "advertise"], config.node.advertise]);
+  }
+  for (const [path, text] of addresses) {
+    const { kind } = parseAddress(text);
+    if (
+      (kind === "vsock" && !features.vsock) || (kind === "abstract" && !features.abstractSockets)
+    ) {
+      problems.push({
+        path,
+        message: `found ${JSON.stringify(text)}, but ${where} has no ${kind} sockets; ` +
+          `allowed here: tcp://host:port, unix:/path`,
+      });
+    }
+  }
+  return problems;
+}
+
+/** Descriptors kept for files, logs, the admin endpoint and the connections that are dialled. */
+const descriptorsReserved = 64;
+
+/** How many connections fit below the limit of open descriptors. */
+export function connectionsThatFit(host: Pick<Host, "descriptorsMax">): number {
+  return Math.max(1, host.descriptorsMax - descriptorsReserved);
+}
+
+/** What is allowed but deserves a word at every start. */
+export function warningsFor(config: Config): string[] {
+  if (config.tls.mode !== "off") return [];
+  return config.node.listen.map(parseAddress).filter((address) => !isLoopback(address)).map(
+    (address) =>
+      `tls.mode is "off": everything on ${formatAddress(address)} is plaintext, and anybody who ` +
+      `reaches it is a peer`,
+  );
+}

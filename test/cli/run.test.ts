@@ -1,0 +1,223 @@
+/** The command line in this process, on a fake host: usage, help, output, lazy loading. */
+import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { runCli } from "../../src/cli/run.ts";
+import { NetError, type Runtime } from "../../src/runtime/port.ts";
+import { version } from "../../src/version.ts";
+import { type FakeOptions, fakeRuntime } from "../support/fake_host.ts";
+
+async function covey(args: string[], options: FakeOptions = {}) {
+  const runtime = fakeRuntime(options);
+  const code = await runCli(runtime as unknown as Runtime, args);
+  return {
+    code,
+    stdout: runtime.out.join(""),
+    stderr: runtime.notes.join(""),
+    written: runtime.written,
+  };
+}
+
+test("usage errors exit 2, name the thing and the nearest, and say where to look", async () => {
+  const cases: [string[], string, string][] = [
+    [["confg"], "covey: No command registered for `confg`, did you mean `config`?", "covey"],
+    [
+      ["config", "chek"],
+      "covey: No command registered for `chek`, did you mean `check`?",
+      "covey config",
+    ],
+    [
+      ["agent", "--nod-name", "x"],
+      "covey: No flag registered for --nod-name, did you mean --node-name?",
+      "covey agent",
+    ],
+    [
+      ["agent", "extra"],
+      'covey: Too many arguments, expected 0 but encountered "extra"',
+      "covey agent",
+    ],
+    [["agent", "--config"], "covey: Expected input for flag --config", "covey agent"],
+    [
+      ["config", "show", "--set", "log.level"],
+      'covey: --set "log.level": write --set key=value, such as --set log.level=debug',
+      "covey config show",
+    ],
+    [
+      ["agent", "--data", "a", "--data", "b"],
+      'covey: Too many arguments for --data, encountered "b" after "a"',
+      "covey agent",
+    ],
+  ];
+  for (const [args, line, command] of cases) {
+    const { code, stdout, stderr } = await covey(args);
+    assert.equal(stderr, `${line}\ncovey: run "${command} --help" for what is allowed\n`);
+    assert.equal(code, 2);
+    assert.equal(stdout, "");
+  }
+});
+
+test("a key that two flags set is a usage error", async () => {
+  const twice = [
+    ["--log-level", "info", "--set", "log.level=info"],
+    ["--set", "log.level=info", "--set", "log.level=debug"],
+    ["--dev", "--set", "node.memory_only=false"],
+  ];
+  for (const flags of twice) {
+    const { code, stderr } = await covey(["config", "check", ...flags]);
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, /^covey: \S+ is set by .*; give it once\n$/);
+  }
+});
+
+test("help goes to standard output with exit code 0, for everything", async () => {
+  for (
+    const args of [
+      [],
+      ["config"],
+      ["agent"],
+      ["version"],
+      ["config", "check"],
+      ["config", "show"],
+      ["config", "schema"],
+      ["config", "init"],
+    ]
+  ) {
+    const asked = args.length === 0 || args.join() === "config" ? args : [...args, "--help"];
+    const { code, stdout, stderr } = await covey(asked);
+    assert.equal(code, 0);
+    assert.equal(stderr, "");
+    assert.ok(
+      stdout.startsWith(`USAGE\n  covey${args.map((word) => ` ${word}`).join("")}`),
+      stdout,
+    );
+    // deno-lint-ignore no-control-regex
+    assert.doesNotMatch(stdout, /\u001b/, "no color");
+  }
+});
+
+test("version", async () => {
+  assert.equal((await covey(["--version"])).stdout, `${version}\n`);
+  assert.equal((await covey(["version"])).stdout, `covey ${version} (sim 0, x64)\n`);
+  assert.deepEqual(JSON.parse((await covey(["version", "--json"])).stdout), {
+    version,
+    runtime: "sim",
+    runtime_version: "0",
+    architecture: "x64",
+  });
+});
+
+const bad = { files: { "covey.toml": "[log]\nlevle = 1\nformat = 2\n" } };
+
+test("config check: good, bad, and bad as JSON", async () => {
+  const good = await covey(["config", "check", "--config", "c.toml"], { files: { "c.toml": "" } });
+  assert.deepEqual([good.code, good.stdout, good.stderr], [0, "c.toml: ok\n", ""]);
+  const text = await covey(["config", "check", "--config", "covey.toml"], bad);
+  assert.equal(text.code, 3);
+  assert.equal(text.stdout, "");
+  assert.equal(
+    text.stderr,
+    'covey.toml:2:1: log.levle: unknown key "levle" in [log]; the nearest known one is log.level\n' +
+      'covey.toml:3:10: log.format: found 2; allowed: "auto", "json", "text"\n',
+  );
+  const json = await covey(["config", "check", "--config", "covey.toml", "--json"], bad);
+  assert.equal(json.code, 3);
+  assert.equal(json.stderr, "");
+  assert.deepEqual(json.stdout.trim().split("\n").map((line) => JSON.parse(line))[1], {
+    ok: false,
+    layer: "file",
+    file: "covey.toml",
+    line: 3,
+    column: 10,
+    key: "log.format",
+    message: 'found 2; allowed: "auto", "json", "text"',
+  });
+  const agent = await covey(["agent", "--config", "covey.toml"], bad);
+  assert.equal(agent.code, 3);
+});
+
+test("config show: flags of their own, --set, and origins as JSON lines", async () => {
+  const flags = ["--node-name", "a", "--listen", "unix:/a", "--listen", "unix:/b", "--data", "/d"];
+  const { stdout, code } = await covey([
+    ...["config", "show", ...flags, "--admin-listen", "tcp://127.0.0.1:1", "--log-level", "debug"],
+    ...["--set", "node.tags=x,y", "--set", "rpc.idle_timeout=90s", "--json"],
+  ]);
+  assert.equal(code, 0);
+  const shown = JSON.parse(stdout);
+  assert.deepEqual(shown.node, {
+    name: "a",
+    data: "/d",
+    memory_only: false,
+    listen: ["unix:/a", "unix:/b"],
+    tags: ["x", "y"],
+  });
+  assert.equal(shown.rpc.idle_timeout, "1m30s");
+  assert.equal(shown.admin.listen, "tcp://127.0.0.1:1");
+  assert.equal(shown.log.level, "debug");
+
+  const origins = await covey(["config", "show", "--origin", "--json"], {
+    environment: { COVEY_LOG__LEVEL: "error" },
+  });
+  const lines = origins.stdout.trim().split("\n").map((line) => JSON.parse(line));
+  assert.deepEqual(lines.find(({ key }) => key === "log.level"), {
+    key: "log.level",
+    value: "error",
+    origin: { layer: "environment", name: "COVEY_LOG__LEVEL" },
+  });
+});
+
+test("config schema and config init print what they promise", async () => {
+  const schema = JSON.parse((await covey(["config", "schema"])).stdout);
+  assert.equal(schema.$schema, "https://json-schema.org/draft/2020-12/schema");
+  const older = (await covey(["config", "schema", "--draft-04", "--json"])).stdout;
+  assert.equal(JSON.parse(older).$schema, "http://json-schema.org/draft-04/schema#");
+  assert.equal(older.split("\n").length, 2);
+
+  const sample = (await covey(["config", "init", "--schema", "https://example/s.json"])).stdout;
+  assert.ok(sample.startsWith("#:schema https://example/s.json\n"));
+  const file = await covey(["config", "init", "new.toml"]);
+  assert.equal(file.code, 0);
+  assert.equal(file.stdout, "");
+  assert.match(file.stderr, /^covey: wrote new\.toml; /);
+  assert.ok(file.written.get("new.toml")?.startsWith("#:schema ./covey.schema.json\n"));
+  const again = await covey(["config", "init", "there.toml"], { files: { "there.toml": "" } });
+  assert.equal(again.code, 2);
+  assert.match(again.stderr, /^covey: there\.toml exists already; /);
+});
+
+test("a reader that goes away is no news", async () => {
+  const runtime = fakeRuntime();
+  Object.assign(runtime.host, {
+    stdout: () => Promise.reject(new NetError("reset", "broken pipe")),
+  });
+  for (const args of [["version"], ["--help"], ["config", "show"]]) {
+    assert.equal(await runCli(runtime as unknown as Runtime, args), 1);
+  }
+  assert.deepEqual(runtime.notes, []);
+});
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
+
+/** Follows static imports; types and `await import` cost nothing at start. */
+function staticImports(file: string, seen = new Set<string>()): Set<string> {
+  if (seen.has(file)) return seen;
+  seen.add(file);
+  const path = join(root, file);
+  if (!existsSync(path)) return seen;
+  const text = readFileSync(path, "utf8");
+  for (const [, clause, target] of text.matchAll(/^import ([^;]*?)from "([^"]+)";/gm)) {
+    if (clause.startsWith("type ") || /^\{(\s*type [^,}]+,?)*\s*\}\s*$/.test(clause)) continue;
+    if (!target.startsWith(".")) seen.add(target);
+    else staticImports(join(dirname(file), target), seen);
+  }
+  return seen;
+}
+
+test("covey version loads no schema, no parser and no node", () => {
+  const loaded = [...staticImports("src/main.ts"), ...staticImports("src/cli/version.ts")];
+  const packages = new Set(loaded.filter((each) => each.startsWith("npm:")));
+  assert.deepEqual([...packages], ["npm:@stricli/core@1.3.0"]);
+  assert.ok(!loaded.includes("src/node.ts"));
+  assert.ok(!loaded.includes("src/config/schema.ts"));
+});
