@@ -1,144 +1,167 @@
 /**
- * covey's side of the RPC benchmarks, as programs of their own: `serve ADDRESS` serves the test
- * service until its input ends; `unary ADDRESS --inflight N --seconds S [--payload B]` and
- * `stream ADDRESS --inflight N --seconds S --bytes B` call it over one connection and print one
- * line of JSON. Loops and output are those of the Go and grpc-js peers.
+ * covey's side of the RPC benchmarks, with the commands, measures and output of the Go and grpc-js
+ * peers, so that their lines can be laid side by side.
+ *
+ *   bun bench/covey_peer.ts server ADDRESS [--heap-mb N] [--stdin]
+ *   bun bench/covey_peer.ts client ADDRESS [--inflight N] [--seconds S] [--payload N]
+ *                                          [--stream N] [--rate R]
+ *   bun bench/covey_peer.ts hold ADDRESS --pid P [--idle N] [--busy N] [--seconds S]
  */
+import { once } from "node:events";
 import process from "node:process";
-import { parseAddress } from "../src/base/address.ts";
+import { parseArgs } from "node:util";
+import { create } from "npm:@bufbuild/protobuf@2.17.0";
+import { formatAddress, parseAddress } from "../src/base/address.ts";
+import type { Runtime } from "../src/runtime/port.ts";
 import { selectRuntime } from "../src/start.ts";
 import { Channel } from "../src/ttrpc/channel.ts";
 import { createClient } from "../src/ttrpc/client.ts";
 import { ServiceRegistry } from "../src/ttrpc/registry.ts";
 import { RpcServer } from "../src/ttrpc/server.ts";
-import type { Client } from "../src/ttrpc/service.ts";
-import { TestService } from "../test/gen/covey/test/v1/test_pb.ts";
+import { EchoRequestSchema, TestService } from "../test/gen/covey/test/v1/test_pb.ts";
 import { testHandlers } from "../test/support/test_service.ts";
-import { Latencies } from "./latencies.ts";
+import {
+  checkLoadOptions,
+  type HeldConnection,
+  liveHeap,
+  runClosed,
+  runHold,
+  runOpen,
+  runStreams,
+} from "./load.ts";
 
-const warmUpMs = 1000;
+const peer = "covey";
+/** More messages than any run reads; the stream is left when the time is over. */
+const countMax = 100_000_000;
 
-function option(name: string, fallback: number): number {
-  const at = process.argv.indexOf(`--${name}`);
-  return at < 0 ? fallback : Number(process.argv[at + 1]);
-}
-
-async function serve(address: string): Promise<void> {
-  const runtime = await selectRuntime();
-  const registry = new ServiceRegistry();
-  registry.add(TestService, testHandlers(runtime.clock));
-  const server = new RpcServer({ net: runtime.net, clock: runtime.clock, registry });
-  await server.listen({ address: parseAddress(address) });
-  process.stdout.write(`ready ${address}\n`);
-  // A heap of live objects, for the tail latency that a collector of garbage causes.
-  const liveBytes = option("live-heap-mb", 0) * (1 << 20);
-  const live: { key: string; value: number[] }[] = [];
-  for (let bytes = 0; bytes < liveBytes; bytes += 160) {
-    live.push({ key: `key-${bytes}`, value: [bytes, bytes + 1, bytes + 2, bytes + 3] });
-  }
-  for await (const _ of process.stdin);
-  if (live.length < 0) throw new Error("the live heap must stay alive");
-  await server.stop(0);
-  process.exit(0);
-}
-
-async function connect(address: string): Promise<Client<typeof TestService>> {
-  const runtime = await selectRuntime();
-  const channel = new Channel({
+function openChannel(runtime: Runtime, address: string): Channel {
+  return new Channel({
     net: runtime.net,
     clock: runtime.clock,
     random: runtime.random,
     address: parseAddress(address),
   });
-  await channel.connect(5000);
-  return createClient(TestService, channel);
 }
 
-/** N loops on one connection, each calling as soon as its last call was answered. */
-async function unary(address: string): Promise<void> {
-  const client = await connect(address);
-  const inflight = option("inflight", 1);
-  const payload = new Uint8Array(option("payload", 64));
-  const latencies = new Latencies();
-  const startMs = performance.now() + warmUpMs;
-  const endMs = startMs + option("seconds", 3) * 1000;
-  await Promise.all(Array.from({ length: inflight }, async () => {
-    for (let nowMs = performance.now(); nowMs < endMs;) {
-      await client.echo({ payload });
-      const afterMs = performance.now();
-      if (nowMs >= startMs) latencies.add(afterMs - nowMs);
-      nowMs = afterMs;
-    }
-  }));
-  print(latencies, performance.now() - startMs);
-}
-
-/** Calls at a fixed rate, whether or not earlier ones are answered, timed from when each was due. */
-async function rate(address: string): Promise<void> {
-  const client = await connect(address);
-  const perSecond = option("rate", 1000);
-  const payload = new Uint8Array(option("payload", 64));
-  const latencies = new Latencies();
-  const beginMs = performance.now();
-  const startMs = beginMs + warmUpMs;
-  const endMs = startMs + option("seconds", 3) * 1000;
-  let due = 0;
-  let open = 0;
-  await new Promise<void>((resolve, reject) => {
-    const finish = (): void => {
-      if (open === 0 && performance.now() >= endMs) resolve();
-    };
-    const turn = (): void => {
-      const nowMs = performance.now();
-      while (true) {
-        const dueMs = beginMs + due * 1000 / perSecond;
-        if (dueMs > nowMs || dueMs >= endMs) break;
-        due++;
-        open++;
-        client.echo({ payload }).then(() => {
-          if (dueMs >= startMs) latencies.add(performance.now() - dueMs);
-          open--;
-          finish();
-        }, reject);
-      }
-      if (nowMs < endMs) setImmediate(turn);
-      else finish();
-    };
-    turn();
+async function serve(
+  runtime: Runtime,
+  address: string,
+  heapMegabytes: number,
+  stdin: boolean,
+): Promise<void> {
+  const live = liveHeap(heapMegabytes);
+  const registry = new ServiceRegistry();
+  registry.add(TestService, testHandlers(runtime.clock));
+  const server = new RpcServer({
+    net: runtime.net,
+    clock: runtime.clock,
+    registry,
+    limits: { connectionsPerListenerMax: 16_384, connectionsMax: 16_384 },
   });
-  print(latencies, performance.now() - startMs);
+  const listener = await server.listen({ address: parseAddress(address) });
+  process.stdout.write(`ready ${formatAddress(listener.address)}\n`);
+  const ends = [once(process, "SIGTERM"), once(process, "SIGINT")];
+  if (stdin) ends.push(once(process.stdin.resume(), "end"));
+  await Promise.race(ends);
+  await server.stop(0);
+  if (live.length !== heapMegabytes) throw new Error("the live heap was lost");
 }
 
-/** N server streams at a time on one connection, each read to its end and begun again. */
-async function stream(address: string): Promise<void> {
-  const client = await connect(address);
-  const bytes = option("bytes", 1024);
-  const startMs = performance.now() + warmUpMs;
-  const endMs = startMs + option("seconds", 3) * 1000;
-  let messages = 0;
-  await Promise.all(Array.from({ length: option("inflight", 1) }, async () => {
-    while (performance.now() < endMs) {
-      for await (const _ of client.count({ count: 10_000, bytes })) {
-        if (performance.now() >= startMs) messages++;
-      }
+function echoCall(channel: Channel, payload: number): HeldConnection["call"] {
+  const client = createClient(TestService, channel);
+  const message = create(EchoRequestSchema, { payload: new Uint8Array(payload) });
+  return (done) => {
+    client.echo(message).then(
+      (response) => done(response.payload.length === payload ? undefined : new Error("wrong size")),
+      done,
+    );
+  };
+}
+
+function countStream(
+  channel: Channel,
+  bytes: number,
+  received: () => void,
+  failed: (error: unknown) => void,
+): () => void {
+  const stream = createClient(TestService, channel).count({ count: countMax, bytes });
+  let ended = false;
+  const read = async (): Promise<void> => {
+    for await (const message of stream) {
+      if (ended) return;
+      if (message.payload.length === bytes) received();
+      else failed(new Error(`asked for ${bytes} bytes, got ${message.payload.length}`));
     }
-  }));
-  const seconds = (performance.now() - startMs) / 1000;
-  process.stdout.write(
-    `${JSON.stringify({ messagesPerSecond: Math.round(messages / seconds) })}\n`,
-  );
+  };
+  read().catch((error) => {
+    if (!ended) failed(error);
+  });
+  return () => ended = true;
 }
 
-function print(latencies: Latencies, tookMs: number): void {
-  process.stdout.write(`${
-    JSON.stringify({
-      callsPerSecond: Math.round(latencies.count / tookMs * 1000),
-      ...latencies.summary(),
-    })
-  }\n`);
+function print(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value)}\n`);
 }
 
-const commands: Record<string, (address: string) => Promise<void>> = { serve, unary, rate, stream };
-const [command, address] = process.argv.slice(2);
-await commands[command](address);
-if (command !== "serve") process.exit(0);
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      inflight: { type: "string", default: "1" },
+      seconds: { type: "string", default: "5" },
+      warmup: { type: "string", default: "1" },
+      rate: { type: "string", default: "0" },
+      payload: { type: "string", default: "64" },
+      stream: { type: "string", default: "0" },
+      idle: { type: "string", default: "1000" },
+      busy: { type: "string", default: "64" },
+      pid: { type: "string", default: "0" },
+      "heap-mb": { type: "string", default: "0" },
+      stdin: { type: "boolean", default: false },
+    },
+  });
+  const [command, address] = positionals;
+  if (address === undefined || positionals.length > 2) {
+    throw new Error("usage: covey_peer.ts server|client|hold ADDRESS [flags]");
+  }
+  const runtime = await selectRuntime();
+  const load = {
+    inflight: Number(values.inflight),
+    seconds: Number(values.seconds),
+    warmup: Number(values.warmup),
+    rate: Number(values.rate),
+    payload: Number(values.payload),
+    stream: Number(values.stream),
+  };
+  checkLoadOptions(load);
+  if (command === "server") {
+    return await serve(runtime, address, Number(values["heap-mb"]), values.stdin);
+  }
+  if (command === "hold") {
+    const hold = { idle: Number(values.idle), busy: Number(values.busy), pid: Number(values.pid) };
+    const held = await runHold(peer, { ...hold, seconds: load.seconds }, () => {
+      const channel = openChannel(runtime, address);
+      return { call: echoCall(channel, load.payload), close: () => channel.close() };
+    });
+    return print(held);
+  }
+  if (command !== "client") throw new Error(`unknown command ${command}`);
+  const channel = openChannel(runtime, address);
+  if (load.stream > 0) {
+    const open = (received: () => void, failed: (error: unknown) => void): () => void =>
+      countStream(channel, load.stream, received, failed);
+    print(await runStreams(peer, load, open));
+  } else {
+    const call = echoCall(channel, load.payload);
+    print(await (load.rate > 0 ? runOpen(peer, load, call) : runClosed(peer, load, call)));
+  }
+  channel.close();
+}
+
+try {
+  await main();
+  process.exit(0);
+} catch (error) {
+  console.error("covey_peer:", error instanceof Error ? error.message : error);
+  process.exit(1);
+}

@@ -20,7 +20,7 @@ import { ClientCall } from "./core/client.ts";
 import { requestMetadata, requestPrefix, type Status } from "./core/envelope.ts";
 
 import { Metadata } from "./metadata.ts";
-import { MessageReader } from "./reader.ts";
+import { MessageReader, type ReaderOwner } from "./reader.ts";
 import type { CallOptions } from "./service.ts";
 import { errorFromStatus } from "./status.ts";
 
@@ -108,9 +108,8 @@ abstract class PendingCall implements Waiter, CallOwner {
     const clock = this.channel.clock;
     let low = 0;
     let high = 0;
-    const nowMs = clock.monotonicMs();
     if (this.#deadlineMs !== Infinity) {
-      const leftMs = this.#deadlineMs - nowMs;
+      const leftMs = this.#deadlineMs - clock.monotonicMs();
       if (leftMs <= 0) {
         this.#giveUp(expired, false);
         return;
@@ -134,7 +133,6 @@ abstract class PendingCall implements Waiter, CallOwner {
       low,
       high,
       metadata,
-      nowMs,
     );
     if (refusal !== undefined) {
       link.counters.callsOpen--;
@@ -298,7 +296,7 @@ export class SingleCall extends PendingCall {
 }
 
 /** A call whose answers are a stream. It begins when its first answer is asked for, or at once. */
-export class StreamCall extends PendingCall implements AsyncIterableIterator<Message> {
+export class StreamCall extends PendingCall implements AsyncIterableIterator<Message>, ReaderOwner {
   #reader: MessageReader<ClientCall> | undefined = undefined;
   #error: CoveyError | undefined = undefined;
   #resolveReader: (() => void) | undefined = undefined;
@@ -319,29 +317,31 @@ export class StreamCall extends PendingCall implements AsyncIterableIterator<Mes
     return this;
   }
 
-  async next(): Promise<IteratorResult<Message>> {
-    if (this.#reader === undefined && this.#error === undefined && !this.over) {
+  next(): Promise<IteratorResult<Message>> {
+    const reader = this.#reader;
+    return reader === undefined ? this.#first() : reader.next();
+  }
+
+  /** The call has not begun: it waits for a connection, or failed before it had one. */
+  async #first(): Promise<IteratorResult<Message>> {
+    if (this.#error === undefined && !this.over) {
       await new Promise<void>((resolve) => this.#resolveReader = resolve);
     }
-    if (this.#reader === undefined) {
-      const error = this.#error;
-      this.#error = undefined;
-      if (error !== undefined) throw error;
-      return { done: true, value: undefined };
-    }
-    const result = await this.#reader.next();
-    if (result.done) this.#ended();
-    return result;
+    if (this.#reader !== undefined) return await this.#reader.next();
+    const error = this.#error;
+    this.#error = undefined;
+    if (error !== undefined) throw error;
+    return { done: true, value: undefined };
   }
 
   /** Leaves the stream: the call is cancelled. */
   return(): Promise<IteratorResult<Message>> {
-    this.#leave();
+    this.left();
     return Promise.resolve({ done: true, value: undefined });
   }
 
   throw(error: unknown): Promise<IteratorResult<Message>> {
-    this.#leave();
+    this.left();
     return Promise.reject(error);
   }
 
@@ -355,7 +355,6 @@ export class StreamCall extends PendingCall implements AsyncIterableIterator<Mes
 
   override readable(): void {
     this.#reader?.readable();
-    if (this.call.flow?.ended && this.call.over) this.#ended();
   }
 
   override writable(): void {
@@ -368,7 +367,7 @@ export class StreamCall extends PendingCall implements AsyncIterableIterator<Mes
       link,
       call,
       this.codec.descriptor.output,
-      () => this.#leave(),
+      this,
     );
     this.#wake();
     void this.#sender?.run(link, call, (status) => link.cancel(call, status));
@@ -393,7 +392,7 @@ export class StreamCall extends PendingCall implements AsyncIterableIterator<Mes
   }
 
   /** The server ended the stream well. */
-  #ended(): void {
+  ended(): void {
     if (this.over) return;
     this.tellMetadata(this.call.metadata);
     if (this.link !== undefined) {
@@ -404,9 +403,10 @@ export class StreamCall extends PendingCall implements AsyncIterableIterator<Mes
     this.#sender?.stop();
   }
 
-  #leave(): void {
+  /** The reader left before it saw the end. */
+  left(): void {
     if (this.over) return;
-    if (this.call.over && this.call.flow?.ended) this.#ended();
+    if (this.call.over && this.call.flow?.ended) this.ended();
     else this.cancelWith({ code: Code.canceled, message: "the stream was left", details: [] });
   }
 }

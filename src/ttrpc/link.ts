@@ -133,7 +133,12 @@ export abstract class Link<C extends Call> {
 
   /** The next message of a stream, if there is one; may grant credit or end a pause. */
   take(call: C): Uint8Array | undefined {
-    const message = this.machine.take(call, this.clock.monotonicMs());
+    // The time of the last event will do, unless somebody is about to judge how slow this reader is.
+    const machine = this.machine;
+    const message = machine.take(
+      call,
+      call.flow!.overfull ? this.clock.monotonicMs() : machine.heardMs,
+    );
     if (message !== undefined) this.resumed();
     return message;
   }
@@ -150,6 +155,7 @@ export abstract class Link<C extends Call> {
     if (this.inEvent) return;
     if (this.machine.output.queuedBytes >= corkBytesMax) {
       this.flush();
+      this.armTimer();
       return;
     }
     if (this.#corked) return;

@@ -8,23 +8,30 @@ import { Code, CoveyError } from "../base/error.ts";
 import type { Call } from "./core/call.ts";
 import type { Link } from "./link.ts";
 
+/** Told once how reading ended, unless the call failed. */
+export interface ReaderOwner {
+  /** The reader left before the end. */
+  left(): void;
+  /** The last message was taken, and the end after it. */
+  ended(): void;
+}
+
 export class MessageReader<C extends Call> implements AsyncIterableIterator<Message> {
   readonly #link: Link<C>;
   readonly #call: C;
   readonly #schema: DescMessage;
-  /** The reader left before the end. */
-  readonly #left: () => void;
+  readonly #owner: ReaderOwner;
   #resolve: ((result: IteratorResult<Message>) => void) | undefined = undefined;
   #reject: ((error: CoveyError) => void) | undefined = undefined;
   /** How the stream ended otherwise than well; given out once, after the queued messages. */
   #error: CoveyError | undefined = undefined;
   #done = false;
 
-  constructor(link: Link<C>, call: C, schema: DescMessage, left: () => void) {
+  constructor(link: Link<C>, call: C, schema: DescMessage, owner: ReaderOwner) {
     this.#link = link;
     this.#call = call;
     this.#schema = schema;
-    this.#left = left;
+    this.#owner = owner;
   }
 
   [Symbol.asyncIterator](): this {
@@ -95,7 +102,7 @@ export class MessageReader<C extends Call> implements AsyncIterableIterator<Mess
     this.#resolve?.({ done: true, value: undefined });
     this.#resolve = undefined;
     this.#reject = undefined;
-    this.#left();
+    this.#owner.left();
     this.#link.resumed();
   }
 
@@ -106,12 +113,16 @@ export class MessageReader<C extends Call> implements AsyncIterableIterator<Mess
       try {
         return { done: false, value: fromBinary(this.#schema, bytes) };
       } catch (error) {
-        this.#leave();
+        // Not `#leave`: a reader that waits must get this error, not a clean end.
+        this.#done = true;
+        this.#link.machine.dropInbox(this.#call);
+        this.#owner.left();
         throw new CoveyError(Code.internal, `malformed ${this.#schema.typeName}`, { cause: error });
       }
     }
     if (!flow.ended || this.#error !== undefined) return undefined;
     this.#done = true;
+    this.#owner.ended();
     return { done: true, value: undefined };
   }
 

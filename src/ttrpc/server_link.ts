@@ -19,7 +19,7 @@ import type { Status } from "./core/envelope.ts";
 import { type ServerCall, ServerConnection, type ServerEvents } from "./core/server.ts";
 import type { ServerOptions } from "./core/server.ts";
 import { Link, unavailable } from "./link.ts";
-import { MessageReader } from "./reader.ts";
+import { MessageReader, type ReaderOwner } from "./reader.ts";
 import type { ServedMethod } from "./registry.ts";
 import { ServerContext } from "./server_context.ts";
 import type { RpcCounters } from "./counters.ts";
@@ -136,7 +136,7 @@ export class ServerLink extends Link<CallOf> implements ServerEvents<ServedMetho
         return;
       }
     } else {
-      const reader = new MessageReader(this, call, method.descriptor.input, () => {});
+      const reader = new MessageReader(this, call, method.descriptor.input, unconcerned);
       context.reader = reader;
       input = reader;
     }
@@ -274,6 +274,9 @@ export class ServerLink extends Link<CallOf> implements ServerEvents<ServedMetho
     this.refuse({ ...status, message: `the peer was refused: ${status.message}` });
   }
 }
+
+/** A handler may leave its requests unread; what it answers is what counts. */
+const unconcerned: ReaderOwner = { left: () => {}, ended: () => {} };
 
 function handshakeTimedOut(link: ServerLink): void {
   link.counters.connectionsRefusedTotal++;

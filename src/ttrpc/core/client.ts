@@ -114,9 +114,7 @@ export class ClientConnection extends Connection<ClientCall> {
     timeoutLow: number,
     timeoutHigh: number,
     metadata: Uint8Array,
-    nowMs: number,
   ): Status | undefined {
-    this.nowMs = nowMs;
     const length = requestBytes(prefix, payload.length, timeoutLow, timeoutHigh, metadata);
     if (length > this.limits.messageBytesMax) {
       this.limitHit("message_bytes");

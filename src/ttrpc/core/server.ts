@@ -309,6 +309,9 @@ export class ServerConnection<T> extends Connection<ServerCall<T>> {
       return;
     }
     if (call.remoteClosed) {
+      // A second close says nothing new; Go lets it pass while the stream lives.
+      const streams = (call.kind & CallKind.clientStreaming) !== 0;
+      if (streams && (flags & Flag.noData) !== 0 && end === start) return;
       this.abandon(call, {
         code: Code.invalidArgument,
         message: (call.kind & CallKind.clientStreaming) === 0
