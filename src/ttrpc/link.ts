@@ -17,6 +17,8 @@ import type { RpcLimits } from "./limits.ts";
 
 /** Turns without a new frame before the corked output is written. */
 const quietTurnsMax = 6;
+/** A connection that was silent for this long gives back what it does not need. */
+const restAfterMs = 1000;
 /** The cork holds at most this much. */
 const corkBytesMax = 64 << 10;
 
@@ -233,6 +235,7 @@ export abstract class Link<C extends Call> {
     }
     if (this.#paused) return;
     const silentMs = nowMs - machine.heardMs;
+    if (silentMs > restAfterMs) machine.rest();
     if (machine.inFrame && silentMs > this.limits.ioStallMs) {
       this.shatter(unavailable("the peer stopped in the middle of a frame"));
     } else if (machine.extended && this.limits.keepaliveIntervalMs > 0) {

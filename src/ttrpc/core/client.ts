@@ -72,7 +72,7 @@ export class ClientConnection extends Connection<ClientCall> {
   #nextId = 1;
   #helloId = 0;
   /** Calls whose request waits: no id yet, so they are in no table. */
-  readonly #waiting: Set<ClientCall> = new Set();
+  #waiting: Set<ClientCall> | undefined = undefined;
   #goneAway = false;
 
   constructor(options: ClientOptions, events: ClientEvents) {
@@ -87,7 +87,7 @@ export class ClientConnection extends Connection<ClientCall> {
   }
 
   override get callCount(): number {
-    return this.calls.size + this.#waiting.size;
+    return this.calls.size + (this.#waiting?.size ?? 0);
   }
 
   /** Offers the extensions; `ready` follows, or the connection breaks. */
@@ -150,6 +150,7 @@ export class ClientConnection extends Connection<ClientCall> {
     }
     const data = new Uint8Array(length);
     writeRequest(data, 0, prefix, payload, timeoutLow, timeoutHigh, metadata);
+    this.#waiting ??= new Set();
     this.#waiting.add(call);
     this.emit(call, FrameType.request, flags, data);
     return undefined;
@@ -166,7 +167,7 @@ export class ClientConnection extends Connection<ClientCall> {
   }
 
   override close(status: Status): void {
-    for (const call of [...this.#waiting]) this.fail(call, status);
+    for (const call of [...this.#waiting ?? []]) this.fail(call, status);
     super.close(status);
   }
 
@@ -276,7 +277,7 @@ export class ClientConnection extends Connection<ClientCall> {
     call.id = this.#nextId;
     this.#nextId += 2;
     call.position = this.output.position;
-    this.#waiting.delete(call);
+    this.#waiting?.delete(call);
     this.enter(call);
   }
 
@@ -291,7 +292,7 @@ export class ClientConnection extends Connection<ClientCall> {
   }
 
   protected override leave(call: ClientCall): void {
-    this.#waiting.delete(call);
+    this.#waiting?.delete(call);
     super.leave(call);
   }
 }

@@ -72,11 +72,13 @@ export const outputHighWater = 256 << 10;
 export const outputPauseBytes = 1 << 20;
 
 const none = new Uint8Array(0);
+/** Stands for "no calls yet"; nothing is ever put into it. */
+const noCalls: Map<number, never> = new Map();
 
 export abstract class Connection<C extends Call> implements FrameSink {
   readonly output: Output;
-  /** Calls in flight by stream id. */
-  protected readonly calls: Map<number, C> = new Map();
+  /** Calls in flight by stream id; the shared empty map while there never was one. */
+  protected calls: Map<number, C> = noCalls as Map<number, C>;
   protected readonly limits: ConnectionLimits;
   protected readonly decoder: FrameDecoder;
   /** The time of the present event. */
@@ -88,13 +90,14 @@ export abstract class Connection<C extends Call> implements FrameSink {
   protected streamCount = 0;
   readonly #events: ConnectionEvents<C>;
   readonly #slab: Slab;
-  readonly #deadlines: Deadlines<C> = new Deadlines();
+  // What most connections never need is made when it is needed: thousands of them may be idle.
+  #deadlines: Deadlines<C> | undefined = undefined;
   /** Calls whose outbox may be written, in turn. */
-  #ring: C[] = [];
+  #ring: C[] | undefined = undefined;
   /** Calls whose inbox was over its limit when the last chunk ended. */
-  #overfull: C[] = [];
-  /** Calls for which reading is paused. */
-  readonly #stalled: Set<C> = new Set();
+  #overfull: C[] | undefined = undefined;
+  /** Calls for which reading is paused; undefined rather than empty. */
+  #stalled: Set<C> | undefined = undefined;
   #inboxBytes = 0;
   #outboxBytes = 0;
   #outboxMessages = 0;
@@ -133,7 +136,7 @@ export abstract class Connection<C extends Call> implements FrameSink {
 
   /** The driver should not read from the socket now. */
   get wantsPause(): boolean {
-    return this.#stalled.size > 0;
+    return this.#stalled !== undefined;
   }
 
   /** An end of the byte stream now would cut a frame. */
@@ -143,8 +146,8 @@ export abstract class Connection<C extends Call> implements FrameSink {
 
   /** When {@link tick} has something to do next; Infinity when never. */
   get nextTickMs(): number {
-    let next = this.#deadlines.nextMs;
-    for (const call of this.#stalled) {
+    let next = this.#deadlines === undefined ? Infinity : this.#deadlines.nextMs;
+    for (const call of this.#stalled ?? []) {
       const until = call.flow!.lastTakeMs + this.limits.streamStallMs;
       if (until < next) next = until;
     }
@@ -156,25 +159,26 @@ export abstract class Connection<C extends Call> implements FrameSink {
     this.nowMs = nowMs;
     this.heardMs = nowMs;
     this.decoder.push(chunk);
-    if (this.#overfull.length > 0) this.#judgeOverfull();
+    if (this.#overfull !== undefined) this.#judgeOverfull(this.#overfull);
   }
 
   /** Time passed: deadlines, and streams that stalled the connection for too long. */
   tick(nowMs: number): void {
     this.nowMs = nowMs;
-    for (let call = this.#deadlines.take(nowMs); call; call = this.#deadlines.take(nowMs)) {
+    const deadlines = this.#deadlines;
+    for (let call = deadlines?.take(nowMs); call; call = deadlines?.take(nowMs)) {
       this.deadlinePassed(call);
     }
-    for (const call of this.#stalled) {
+    for (const call of this.#stalled ?? []) {
       if (call.flow!.lastTakeMs + this.limits.streamStallMs <= nowMs) this.#failOverfull(call);
     }
   }
 
   /** The socket took bytes: queued frames may follow. */
   drained(): void {
-    while (this.#ring.length > 0 && this.output.queuedBytes < outputHighWater) {
+    while (this.#ring !== undefined && this.output.queuedBytes < outputHighWater) {
       const turn = this.#ring;
-      this.#ring = [];
+      this.#ring = undefined;
       for (const call of turn) {
         const flow = call.flow!;
         flow.inRing = false;
@@ -215,7 +219,7 @@ export abstract class Connection<C extends Call> implements FrameSink {
     // What an ended call still holds was given back when it left.
     if (call.over) return message;
     this.#inboxBytes -= cost;
-    if (this.#stalled.size > 0 && this.#isHalfEmpty(flow)) this.#unstall(call, flow);
+    if (this.#stalled !== undefined && this.#isHalfEmpty(flow)) this.#unstall(call, flow);
     if (this.agreed && !flow.ended) {
       flow.takenBytes += cost;
       if (flow.takenBytes * 2 >= this.limits.streamQueueBytesMax) this.#grant(call, flow);
@@ -240,6 +244,12 @@ export abstract class Connection<C extends Call> implements FrameSink {
     assert(this.agreed, "pings are sent to peers that agreed to them");
     this.pingSentMs = nowMs;
     this.writeFrame(1, FrameType.ping, 0, none);
+  }
+
+  /** Nothing has happened for a while: gives back what an idle connection does not need. */
+  rest(): void {
+    if (this.calls.size === 0) this.calls = noCalls as Map<number, C>;
+    if (this.#deadlines?.size === 0) this.#deadlines = undefined;
   }
 
   /** The connection is gone: every call fails once, with the same status. */
@@ -282,11 +292,13 @@ export abstract class Connection<C extends Call> implements FrameSink {
   }
 
   protected addDeadline(call: C): void {
+    this.#deadlines ??= new Deadlines();
     this.#deadlines.add(call);
   }
 
   /** Registers a call under its id. */
   protected enter(call: C): void {
+    if (this.calls === noCalls) this.calls = new Map();
     assert(!this.calls.has(call.id), "a stream id is in flight once");
     this.calls.set(call.id, call);
   }
@@ -306,10 +318,10 @@ export abstract class Connection<C extends Call> implements FrameSink {
     call.over = true;
     call.localClosed = true;
     if (call.id !== 0) this.calls.delete(call.id);
-    this.#deadlines.remove(call);
-    this.#stalled.delete(call);
+    if (call.deadlineIndex >= 0) this.#deadlines!.remove(call);
     const flow = call.flow;
     if (flow !== undefined) {
+      this.#unstall(call, flow);
       if (call.kind !== CallKind.unary) this.streamCount--;
       this.#inboxBytes -= flow.inboxBytes;
       this.#outboxBytes -= flow.outboxBytes;
@@ -347,6 +359,7 @@ export abstract class Connection<C extends Call> implements FrameSink {
     }
     if (!call.over && !flow.overfull && this.#isOverfull(flow)) {
       flow.overfull = true;
+      this.#overfull ??= [];
       this.#overfull.push(call);
     }
   }
@@ -380,7 +393,7 @@ export abstract class Connection<C extends Call> implements FrameSink {
 
   /** Whether a call's next frame would go straight to the output. */
   protected get hasRoom(): boolean {
-    return this.output.queuedBytes < outputHighWater && this.#ring.length === 0;
+    return this.output.queuedBytes < outputHighWater && this.#ring === undefined;
   }
 
   /** Whether the outboxes may take one more frame of this size. */
@@ -453,6 +466,7 @@ export abstract class Connection<C extends Call> implements FrameSink {
   #enterRing(call: C, flow: Flow): void {
     if (flow.inRing) return;
     flow.inRing = true;
+    this.#ring ??= [];
     this.#ring.push(call);
   }
 
@@ -506,7 +520,9 @@ export abstract class Connection<C extends Call> implements FrameSink {
 
   /** The connection need not wait for this call any more. */
   #unstall(call: C, flow: Flow): void {
-    if (!this.#stalled.delete(call)) return;
+    const stalled = this.#stalled;
+    if (stalled === undefined || !stalled.delete(call)) return;
+    if (stalled.size === 0) this.#stalled = undefined;
     flow.overfull = false;
     flow.overfullBefore = false;
   }
@@ -522,9 +538,8 @@ export abstract class Connection<C extends Call> implements FrameSink {
    * Runs when a chunk has been read. An inbox that was over its limit when the chunk before ended,
    * and is again, has a reader that had its turn and did not keep up.
    */
-  #judgeOverfull(): void {
-    const suspects = this.#overfull;
-    this.#overfull = [];
+  #judgeOverfull(suspects: readonly C[]): void {
+    this.#overfull = undefined;
     for (const call of suspects) {
       const flow = call.flow!;
       if (call.over) continue;
@@ -533,8 +548,10 @@ export abstract class Connection<C extends Call> implements FrameSink {
         flow.overfullBefore = false;
       } else if (!flow.overfullBefore) {
         flow.overfullBefore = true;
+        this.#overfull ??= [];
         this.#overfull.push(call);
       } else if (flow.lastTakeMs + this.limits.streamStallMs > this.nowMs) {
+        this.#stalled ??= new Set();
         this.#stalled.add(call);
       } else {
         this.#failOverfull(call);

@@ -89,7 +89,7 @@ export class ServerConnection<T> extends Connection<ServerCall<T>> {
   /** An offer was accepted; the next response says so. */
   #owesAgreement = false;
   /** Ids whose client may still send although the call is over. */
-  readonly #lingering: Set<number> = new Set();
+  #lingering: Set<number> | undefined = undefined;
   #draining = false;
 
   constructor(options: ServerOptions<T>, events: ServerEvents<T>) {
@@ -220,7 +220,7 @@ export class ServerConnection<T> extends Connection<ServerCall<T>> {
     if (call !== undefined) this.abandon(call, status);
     else if (type === FrameType.request && !this.#ids.use(streamId)) {
       this.#refuse(streamId, Code.invalidArgument, "StreamID cannot be re-used and must increment");
-    } else if (!this.#lingering.has(streamId)) {
+    } else if (!this.#lingering?.has(streamId)) {
       this.#refuse(streamId, status.code as Code, status.message);
     }
   }
@@ -303,7 +303,7 @@ export class ServerConnection<T> extends Connection<ServerCall<T>> {
     const closes = (flags & Flag.remoteClosed) !== 0;
     if (call === undefined) {
       // A client that still sends into a call that the server ended is let finish quietly.
-      if (!this.#lingering.has(id)) {
+      if (!this.#lingering?.has(id)) {
         this.#refuse(id, Code.invalidArgument, "Data on a stream that is not open");
       } else if (closes) this.#lingering.delete(id);
       return;
@@ -330,7 +330,7 @@ export class ServerConnection<T> extends Connection<ServerCall<T>> {
   }
 
   #reset(id: number): void {
-    this.#lingering.delete(id);
+    this.#lingering?.delete(id);
     const call = this.calls.get(id);
     if (call === undefined) return;
     this.fail(call, { code: Code.canceled, message: "the client canceled the call", details: [] });
@@ -392,12 +392,12 @@ export class ServerConnection<T> extends Connection<ServerCall<T>> {
 
   #linger(call: ServerCall<T>): void {
     if (call.remoteClosed) return;
-    this.#lingering.add(call.id);
-    if (this.#lingering.size > lingeringMax) {
-      for (const oldest of this.#lingering) {
-        this.#lingering.delete(oldest);
-        break;
-      }
+    const lingering = this.#lingering ??= new Set();
+    lingering.add(call.id);
+    if (lingering.size <= lingeringMax) return;
+    for (const oldest of lingering) {
+      lingering.delete(oldest);
+      break;
     }
   }
 }

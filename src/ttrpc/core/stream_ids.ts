@@ -11,7 +11,7 @@ export class StreamIds {
   readonly #strict: boolean;
   #last = -1;
   /** Skipped odd ids as [first, last] pairs, ascending. */
-  #gaps: number[] = [];
+  #gaps: number[] | undefined = undefined;
 
   constructor(strict: boolean) {
     this.#strict = strict;
@@ -29,20 +29,16 @@ export class StreamIds {
       this.#last = id;
       return true;
     }
-    return !this.#strict && this.#gaps.length > 0 && this.#fill(id);
+    return !this.#strict && this.#gaps !== undefined && this.#fill(this.#gaps, id);
   }
 
   #skip(first: number, last: number): void {
+    this.#gaps ??= [];
     this.#gaps.push(first, last);
-    this.#bound();
+    bound(this.#gaps);
   }
 
-  #bound(): void {
-    if (this.#gaps.length > gapsMax * 2) this.#gaps.splice(0, 2);
-  }
-
-  #fill(id: number): boolean {
-    const gaps = this.#gaps;
+  #fill(gaps: number[], id: number): boolean {
     for (let at = 0; at < gaps.length; at += 2) {
       const first = gaps[at];
       const last = gaps[at + 1];
@@ -52,10 +48,14 @@ export class StreamIds {
       else if (id === last) gaps[at + 1] = id - 2;
       else {
         gaps.splice(at + 1, 1, id - 2, id + 2, last);
-        this.#bound();
+        bound(gaps);
       }
       return true;
     }
     return false;
   }
+}
+
+function bound(gaps: number[]): void {
+  if (gaps.length > gapsMax * 2) gaps.splice(0, 2);
 }
