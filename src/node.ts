@@ -57,7 +57,6 @@ export interface NodeParts {
 
 /** More than any PEM file holds. */
 const pemBytesMax = 1 << 20;
-const localSocketName = "covey.sock";
 
 export type NodeState = "starting" | "ready" | "draining" | "stopped";
 
@@ -210,15 +209,14 @@ export class Node implements AsyncDisposable {
     for (const warning of this.#parts.warnings ?? []) this.#logger.warning(warning);
     const addresses: Address[] = [];
     for (let at = 0; at < config.node.listen.length; at++) {
-      const text = config.node.listen[at];
-      const listener = await this.#listen(parseAddress(text), `node.listen ${text}`);
+      const address = parseAddress(config.node.listen[at]);
+      const listener = await this.#listen(address, "node.listen");
       this.#listeners.set(at === 0 ? "mesh" : `mesh.${at}`, listener);
       addresses.push(listener.address);
     }
     this.rpc.bound(addresses);
     if (this.#directory !== undefined) {
-      const path = `${this.#directory.path}/${localSocketName}`;
-      const address = parseAddress(`unix:${path}`);
+      const address = parseAddress(`unix:${this.#directory.socket}`);
       this.#listeners.set("local", await this.#listen(address, "the local socket"));
     }
     if (config.admin.enabled && this.#parts.admin !== false) await this.#startAdmin();
@@ -228,30 +226,27 @@ export class Node implements AsyncDisposable {
   }
 
   async #listen(address: Address, what: string): Promise<Listener> {
+    const tls = address.kind === "tcp" ? this.#tls : undefined;
     try {
       return await this.#server.listen({
         address,
-        tls: address.kind === "tcp" ? this.#tls : undefined,
+        tls,
         credentials: address.kind === "unix" && this.config.rpc.peer_credentials,
       });
     } catch (error) {
-      if (!(error instanceof NetError)) throw error;
-      throw new CoveyError(
-        error.kind === "denied" ? Code.permissionDenied : Code.failedPrecondition,
-        `cannot listen on ${formatAddress(address)} (${what}): ${error.message}`,
-        { cause: error },
-      );
+      throw cannotListen(address, what, error, tls !== undefined);
     }
   }
 
   async #startAdmin(): Promise<void> {
     const { createAdmin } = await import("./admin/admin.ts");
     const { config, runtime } = this;
+    const listen = parseAddress(config.admin.listen);
     this.#admin = createAdmin({
       runtime,
       nodeName: this.name,
       version,
-      listen: parseAddress(config.admin.listen),
+      listen,
       allowedHosts: config.admin.allowed_hosts,
       limits: {
         bodyBytesMax: config.admin.body_bytes_max,
@@ -272,7 +267,12 @@ export class Node implements AsyncDisposable {
       authorize: (identity, action, resource) =>
         authorize(this.#policy, identity, action, resource),
     });
-    await this.#admin.start();
+    try {
+      await this.#admin.start();
+    } catch (error) {
+      const cause = error instanceof CoveyError ? error.cause : undefined;
+      throw cannotListen(listen, "admin.listen", cause instanceof NetError ? cause : error, false);
+    }
   }
 
   /** What the node says about itself. */
@@ -349,6 +349,22 @@ export function rpcLimits(config: Config): RpcLimits {
   };
 }
 
+/** Why an address cannot be served, as one sentence; what is no NetError passes through. */
+function cannotListen(address: Address, what: string, error: unknown, tls: boolean): unknown {
+  if (!(error instanceof NetError)) return error;
+  const where = `cannot listen on ${formatAddress(address)} (${what})`;
+  let message = `${where}: ${error.message}`;
+  if (error.kind === "in-use") {
+    message = `${where}: another process listens there already; stop that one, or choose another ` +
+      `address`;
+  } else if (tls && error.kind !== "denied" && error.kind !== "invalid") {
+    message = `${where} with TLS: ${error.message}; look at tls.certificate_file, tls.key_file ` +
+      `and tls.authorities_file`;
+  }
+  const code = error.kind === "denied" ? Code.permissionDenied : Code.failedPrecondition;
+  return new CoveyError(code, message, { cause: error });
+}
+
 async function readTls(runtime: Runtime, config: Config): Promise<TlsOptions | undefined> {
   const { tls } = config;
   if (tls.mode !== "on") return undefined;
@@ -356,14 +372,14 @@ async function readTls(runtime: Runtime, config: Config): Promise<TlsOptions | u
     if (path === undefined) throw new CoveyError(Code.invalidArgument, `tls.${key} is not set`);
     try {
       const text = decodeText(await runtime.disk.readFile(path, pemBytesMax));
-      if (text !== undefined) return text;
+      if (text?.includes("-----BEGIN ")) return text;
     } catch (error) {
       if (!(error instanceof DiskError)) throw error;
       throw new CoveyError(Code.failedPrecondition, `tls.${key}: ${error.message}`, {
         cause: error,
       });
     }
-    throw new CoveyError(Code.failedPrecondition, `tls.${key}: ${path} is not text`);
+    throw new CoveyError(Code.failedPrecondition, `tls.${key}: ${path} is not a PEM file`);
   };
   return {
     certificate: await read("certificate_file", tls.certificate_file),

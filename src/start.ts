@@ -1,10 +1,10 @@
 /** Picks the runtime. What runs here decides which half of the seam is loaded, never the reverse. */
 import { Code, CoveyError } from "./base/error.ts";
-import type { LoadRequest } from "./config/load.ts";
+import type { LoadedConfig, LoadRequest } from "./config/load.ts";
 import type { ConfigOptions } from "./config/types.ts";
 import type { Log } from "./log.ts";
 import type { Node } from "./node.ts";
-import type { Runtime } from "./runtime/port.ts";
+import { NetError, type Runtime } from "./runtime/port.ts";
 
 /** The oldest versions that the compliance suite passes on. */
 const least = { Bun: "1.4.5", Deno: "2.9.5" } as const;
@@ -85,7 +85,12 @@ export async function startNode(options: StartOptions = {}): Promise<Node> {
   const runtime = given ?? await selectRuntime();
   const { loadConfig } = await import("./config/load.ts");
   const request: LoadRequest = { file, environment, dev, options: config };
-  const loaded = await loadConfig(runtime, request);
+  let loaded: LoadedConfig;
+  try {
+    loaded = await loadConfig(runtime, request);
+  } catch (error) {
+    throw explainDenied(error, environment === true);
+  }
   const { listSettings } = await import("./config/show.ts");
   const { Node } = await import("./node.ts");
   return await Node.start({
@@ -96,4 +101,15 @@ export async function startNode(options: StartOptions = {}): Promise<Node> {
     settings: () => listSettings(loaded),
     log: logger,
   });
+}
+
+/** Reading the environment or the host's name takes a permission on Deno. */
+function explainDenied(error: unknown, environment: boolean): unknown {
+  if (!(error instanceof NetError)) return error;
+  return new CoveyError(
+    error.kind === "denied" ? Code.permissionDenied : Code.failedPrecondition,
+    // Without the environment only the host's name is left to have failed.
+    environment ? error.message : `${error.message}; or name the node yourself with node.name`,
+    { cause: error },
+  );
 }

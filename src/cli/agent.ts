@@ -42,7 +42,8 @@ export async function runAgent(
     runtime.host.onSignal("SIGTERM", stop),
     runtime.host.onSignal("SIGINT", stop),
   ];
-  const node = await Node.start({
+  // Stopped in any case: when whoever was to read the ready line is gone, for instance.
+  await using node = await Node.start({
     runtime,
     config: loaded.config,
     dev: options.dev,

@@ -2,27 +2,25 @@
  * `covey call ADDRESS SERVICE/METHOD JSON`: one call to any ttrpc server. One JSON object in and
  * out for unary calls, one a line for streams.
  */
-import {
-  type DescMethod,
-  fromJson,
-  type JsonValue,
-  type Message,
-  toJson,
-} from "npm:@bufbuild/protobuf@2.17.0";
-import { parseAddress } from "../base/address.ts";
+import { type DescMethod, type Message, toJson } from "npm:@bufbuild/protobuf@2.17.0";
+import { type Address, parseAddress } from "../base/address.ts";
 import { decodeText } from "../base/bytes.ts";
 import { Code, CoveyError } from "../base/error.ts";
 import { parseDuration } from "../config/units.ts";
-import type { Disk, Runtime, TlsOptions } from "../runtime/port.ts";
+import type { Runtime, TlsOptions } from "../runtime/port.ts";
 import { Channel } from "../ttrpc/channel.ts";
 import { callMethod } from "../ttrpc/client.ts";
+import type { CallOptions } from "../ttrpc/service.ts";
 import {
   builtInDescriptors,
   type Descriptors,
   fetchDescriptors,
   findMethod,
   readDescriptorSet,
+  readFlagFile,
 } from "./call_descriptors.ts";
+import { explainFailure } from "./call_failure.ts";
+import { CallInput } from "./call_input.ts";
 import type { CliContext } from "./context.ts";
 import { UsageError } from "./exit.ts";
 
@@ -41,8 +39,6 @@ export interface CallFlags {
 /** Time for asking the server what it serves, when the call itself names no time. */
 const describeMs = 5000;
 const pemBytesMax = 1 << 20;
-/** A line of input is a message: no longer than any message may be. */
-const lineBytesMax = 64 << 20;
 
 export async function call(
   this: CliContext,
@@ -54,45 +50,61 @@ export async function call(
   const { runtime } = this;
   const timeoutMs = flags.timeout === undefined ? undefined : parseTimeout(flags.timeout);
   const metadata = parseMetadata(flags.metadata ?? []);
-  let parsed;
-  try {
-    parsed = parseAddress(address);
-  } catch (error) {
-    throw new UsageError(CoveyError.from(error).rawMessage);
-  }
+  const parsed = parseTarget(runtime, address);
+  const tls = await readTls(runtime, flags, parsed);
   using channel = new Channel({
     net: runtime.net,
     clock: runtime.clock,
     random: runtime.random,
     address: parsed,
-    tls: await readTls(runtime.disk, flags),
+    tls,
     dialTimeoutMs: timeoutMs ?? describeMs,
   });
-  if (flags.list === true) {
-    if (path !== undefined) throw new UsageError("--list takes an address and nothing else");
-    await list(this, flags, channel, timeoutMs ?? describeMs);
-    return;
+  try {
+    if (flags.list === true) {
+      if (path !== undefined) throw new UsageError("--list takes an address and nothing else");
+      await list(this, flags, channel, timeoutMs ?? describeMs);
+    } else {
+      await callOnce(this, flags, channel, path, input, { metadata, timeoutMs });
+    }
+  } catch (error) {
+    throw explainFailure(error, channel, tls !== undefined);
   }
+}
+
+async function callOnce(
+  context: CliContext,
+  flags: CallFlags,
+  channel: Channel,
+  path: string | undefined,
+  argument: string | undefined,
+  options: CallOptions,
+): Promise<void> {
+  const { runtime } = context;
   if (path === undefined || !/^[^/]+\/[^/]+$/.test(path)) {
+    const found = path === undefined ? "" : `, not as ${JSON.stringify(path)}`;
     throw new UsageError(
-      "name the method as package.Service/Method; --list shows what the server serves",
+      `name the method as package.Service/Method${found}; --list shows what the server serves`,
     );
   }
-  const { method, registry } = await describe(runtime, flags, channel, path, timeoutMs);
-  const options = { metadata, timeoutMs };
+  const { method, registry } = await describe(runtime, flags, channel, path, options.timeoutMs);
   const write = async (message: Message): Promise<void> => {
     const json = toJson(method.output, message, { registry, alwaysEmitImplicit: true });
     if (flags.json !== true && runtime.host.isTerminal("stdout") && isSingle(method)) {
-      await this.print(JSON.stringify(json, undefined, 2));
-    } else await this.printJson(json);
+      await context.print(JSON.stringify(json, undefined, 2));
+    } else await context.printJson(json);
   };
-  const messages = readMessages(runtime, method, registry, input);
+  const input = new CallInput(context, method, registry, argument);
   const clientStreams = method.methodKind === "client_streaming" ||
     method.methodKind === "bidi_streaming";
-  const request = clientStreams ? messages : await onlyMessage(messages, method, registry);
-  const result = callMethod(channel, method, request, options);
-  if (isSingle(method)) await write(await (result as Promise<Message>));
-  else for await (const message of result as AsyncIterable<Message>) await write(message);
+  try {
+    const request = clientStreams ? input.messages() : await input.only();
+    const result = callMethod(channel, method, request, options);
+    if (isSingle(method)) await write(await (result as Promise<Message>));
+    else for await (const message of result as AsyncIterable<Message>) await write(message);
+  } catch (error) {
+    throw input.error ?? error;
+  }
 }
 
 function isSingle(method: DescMethod): boolean {
@@ -161,85 +173,6 @@ async function list(
   }
 }
 
-/** The messages of the argument, or of standard input when it is `-` or absent on a stream. */
-async function* readMessages(
-  runtime: Runtime,
-  method: DescMethod,
-  registry: Descriptors["registry"],
-  input: string | undefined,
-): AsyncGenerator<Message> {
-  const streams = method.methodKind === "client_streaming" ||
-    method.methodKind === "bidi_streaming";
-  if (input !== undefined && input !== "-") {
-    if (!streams) {
-      yield parseMessage(method, registry, input, "the argument");
-      return;
-    }
-    let line = 0;
-    for (const text of input.split("\n")) {
-      line++;
-      if (text.trim() !== "") yield parseMessage(method, registry, text, `line ${line}`);
-    }
-    return;
-  }
-  if (input === undefined && !streams) return;
-  let line = 0;
-  for await (const text of inputLines(runtime, streams)) {
-    line++;
-    if (text.trim() === "") continue;
-    const where = streams ? `standard input, line ${line}` : "standard input";
-    yield parseMessage(method, registry, text, where);
-  }
-}
-
-async function onlyMessage(
-  messages: AsyncGenerator<Message>,
-  method: DescMethod,
-  registry: Descriptors["registry"],
-): Promise<Message> {
-  for await (const message of messages) return message;
-  return parseMessage(method, registry, "{}", "the empty request");
-}
-
-/** Lines for streams as they come; for a unary call the whole input at once. */
-async function* inputLines(runtime: Runtime, byLine: boolean): AsyncGenerator<string> {
-  const decoder = new TextDecoder();
-  let pending = "";
-  for await (const chunk of runtime.host.stdin()) {
-    pending += decoder.decode(chunk, { stream: true });
-    if (pending.length > lineBytesMax) {
-      throw new UsageError("a message on standard input is longer than any message may be");
-    }
-    for (let end = pending.indexOf("\n"); byLine && end >= 0; end = pending.indexOf("\n")) {
-      yield pending.slice(0, end);
-      pending = pending.slice(end + 1);
-    }
-  }
-  pending += decoder.decode();
-  if (pending.trim() !== "") yield pending;
-}
-
-function parseMessage(
-  method: DescMethod,
-  registry: Descriptors["registry"],
-  text: string,
-  where: string,
-): Message {
-  let json: JsonValue;
-  try {
-    json = JSON.parse(text);
-  } catch (error) {
-    throw new UsageError(`${where} is not JSON: ${CoveyError.from(error).rawMessage}`);
-  }
-  try {
-    return fromJson(method.input, json, { registry });
-  } catch (error) {
-    throw new UsageError(
-      `${where} is no ${method.input.typeName}: ${CoveyError.from(error).rawMessage}`,
-    );
-  }
-}
-
 function parseTimeout(text: string): number {
   const parsed = parseDuration(text);
   if (!parsed.ok || parsed.value <= 0) {
@@ -260,16 +193,43 @@ function parseMetadata(pairs: readonly string[]): Record<string, string[]> {
   return metadata;
 }
 
-async function readTls(disk: Disk, flags: CallFlags): Promise<TlsOptions | undefined> {
+function parseTarget(runtime: Runtime, text: string): Address {
+  let address: Address;
+  try {
+    address = parseAddress(text);
+  } catch (error) {
+    // The scheme is what people leave out.
+    const guess = /^[^/:]+:\d+$/.test(text) ? `; did you mean tcp://${text}?` : "";
+    throw new UsageError(CoveyError.from(error).rawMessage + guess);
+  }
+  const { vsock, abstractSockets } = runtime.features;
+  if ((address.kind === "vsock" && !vsock) || (address.kind === "abstract" && !abstractSockets)) {
+    throw new UsageError(
+      `address ${JSON.stringify(text)}: ${runtime.name} ${runtime.version} has no ` +
+        `${address.kind} sockets here`,
+    );
+  }
+  return address;
+}
+
+async function readTls(
+  runtime: Runtime,
+  flags: CallFlags,
+  address: Address,
+): Promise<TlsOptions | undefined> {
   const names = ["certificate-file", "key-file", "authorities-file"] as const;
   const given = names.filter((name) => flags[name] !== undefined);
   if (given.length === 0) return undefined;
   if (given.length < names.length) {
     throw new UsageError(`TLS needs all of --${names.join(", --")}`);
   }
+  if (address.kind !== "tcp") {
+    throw new UsageError(`--${given[0]} is for tcp:// addresses: a unix socket has no TLS`);
+  }
   const [certificate, key, authorities] = await Promise.all(names.map(async (name) => {
-    const text = decodeText(await disk.readFile(flags[name]!, pemBytesMax));
-    if (text === undefined) throw new UsageError(`--${name} ${flags[name]}: not a text file`);
+    const flag = `--${name} ${flags[name]}`;
+    const text = decodeText(await readFlagFile(runtime.disk, flag, flags[name]!, pemBytesMax));
+    if (!text?.includes("-----BEGIN ")) throw new UsageError(`${flag}: this is no PEM file`);
     return text;
   }));
   return { certificate, key, authorities };

@@ -14,7 +14,7 @@ import { Code, CoveyError } from "../base/error.ts";
 import { nearest } from "../config/nearest.ts";
 import { Node } from "../gen/covey/node/v1/node_pb.ts";
 import { Health } from "../gen/grpc/health/v1/health_pb.ts";
-import type { Disk } from "../runtime/port.ts";
+import { type Disk, DiskError } from "../runtime/port.ts";
 import type { Channel } from "../ttrpc/channel.ts";
 import { createClient } from "../ttrpc/client.ts";
 import { UsageError } from "./exit.ts";
@@ -32,8 +32,32 @@ export interface Descriptors {
 
 /** Reads a descriptor set as `buf build -o` or `protoc -o` writes it. */
 export async function readDescriptorSet(disk: Disk, path: string): Promise<Descriptors> {
-  const bytes = await disk.readFile(path, setBytesMax);
+  const bytes = await readFlagFile(disk, `--proto ${path}`, path, setBytesMax);
   return fromSet(bytes, path);
+}
+
+/** Reads a file that a flag names; the error begins with the flag. */
+export async function readFlagFile(
+  disk: Disk,
+  flag: string,
+  path: string,
+  bytesMax: number,
+): Promise<Uint8Array> {
+  try {
+    return await disk.readFile(path, bytesMax);
+  } catch (error) {
+    if (!(error instanceof DiskError)) throw error;
+    switch (error.kind) {
+      case "not-found":
+        throw new UsageError(`${flag}: there is no such file`);
+      case "is-a-directory":
+        throw new UsageError(`${flag}: this is a folder; name the file in it`);
+      case "too-large":
+        throw new UsageError(`${flag}: the file is larger than ${bytesMax} bytes`);
+      default:
+        throw new UsageError(`${flag}: ${error.message}`);
+    }
+  }
 }
 
 /** The services that every covey node serves. */
@@ -49,7 +73,7 @@ export async function fetchDescriptors(
 ): Promise<Descriptors | undefined> {
   try {
     const answer = await createClient(Node, channel).services({ descriptors: true }, { timeoutMs });
-    return fromSet(answer.fileDescriptorSet, "the server");
+    return fromSet(answer.fileDescriptorSet, "what the server serves");
   } catch (error) {
     if (error instanceof CoveyError && error.code === Code.unimplemented) return undefined;
     throw error;
@@ -65,7 +89,7 @@ export function findMethod(descriptors: Descriptors, path: string): DescMethod {
   const service = services.get(serviceName);
   if (service === undefined) {
     throw new UsageError(
-      `${source} know no service ${JSON.stringify(serviceName)}${
+      `there is no service ${JSON.stringify(serviceName)} in ${source}${
         suggest(serviceName, [...services.keys()])
       }; give its descriptors with --proto SET, as buf build -o or protoc -o writes them`,
     );
@@ -82,8 +106,8 @@ export function findMethod(descriptors: Descriptors, path: string): DescMethod {
 
 function suggest(name: string, candidates: readonly string[]): string {
   const close = nearest(name, candidates);
-  if (close !== undefined) return `, did you mean ${close}?`;
-  return candidates.length === 0 ? "" : `, only ${candidates.join(", ")}`;
+  if (close !== undefined) return ` (did you mean ${close}?)`;
+  return candidates.length === 0 ? "" : ` (only ${candidates.join(", ")})`;
 }
 
 function fromSet(bytes: Uint8Array, source: string): Descriptors {

@@ -13,12 +13,17 @@ import { type Disk, DiskError, type DiskLock, type Random } from "../runtime/por
 const format = 1;
 const identityFile = "node.json";
 const lockFile = "lock";
+const socketFile = "covey.sock";
+/** sockaddr_un holds 108 bytes with the closing zero. */
+const socketBytesMax = 107;
 /** More than any identity file ever holds. */
 const identityBytesMax = 64 << 10;
 
 export interface DataDirectory {
   readonly path: string;
   readonly nodeId: string;
+  /** Where the local command line reaches the node. */
+  readonly socket: string;
   /** Lets another process have the folder. */
   release(): Promise<void>;
 }
@@ -36,6 +41,15 @@ export async function openDataDirectory(
   random: Random,
   path: string,
 ): Promise<DataDirectory> {
+  const socket = `${path}/${socketFile}`;
+  const socketBytes = encodeText(socket).length;
+  if (socketBytes > socketBytesMax) {
+    throw new CoveyError(
+      Code.failedPrecondition,
+      `data directory ${path}: the path of its socket, with /${socketFile}, has ${socketBytes} ` +
+        `bytes, and a unix socket allows ${socketBytesMax}: name a shorter path as node.data`,
+    );
+  }
   let lock: DiskLock;
   try {
     await disk.makeDirectory(path, 0o700);
@@ -45,7 +59,7 @@ export async function openDataDirectory(
   }
   try {
     const nodeId = await readOrMakeIdentity(disk, random, path);
-    return { path, nodeId, release: () => lock.release() };
+    return { path, nodeId, socket, release: () => lock.release() };
   } catch (error) {
     await lock.release();
     throw error instanceof DiskError ? explain(path, error) : error;
@@ -58,7 +72,10 @@ async function readOrMakeIdentity(disk: Disk, random: Random, path: string): Pro
   try {
     bytes = await disk.readFile(file, identityBytesMax);
   } catch (error) {
-    if (!(error instanceof DiskError) || error.kind !== "not-found") throw error;
+    if (!(error instanceof DiskError)) throw error;
+    if (error.kind === "too-large") throw damaged(file, "is larger than any that covey writes");
+    if (error.kind === "is-a-directory") throw damaged(file, "is a folder");
+    if (error.kind !== "not-found") throw error;
     const nodeId = makeNodeId(random);
     const text = JSON.stringify({ format, nodeId }) + "\n";
     await disk.replaceFile(file, encodeText(text), 0o600);
@@ -66,10 +83,14 @@ async function readOrMakeIdentity(disk: Disk, random: Random, path: string): Pro
   }
   const identity = parseIdentity(bytes);
   if (typeof identity === "string") return identity;
-  throw new CoveyError(
+  throw damaged(file, identity.wrong);
+}
+
+function damaged(file: string, wrong: string): CoveyError {
+  return new CoveyError(
     Code.dataLoss,
-    `${file} ${identity.wrong}; the folder is damaged or not covey's: restore it from a backup, ` +
-      `or name another folder as node.data`,
+    `${file} ${wrong}; the folder is damaged or not covey's: restore it from a backup, or name ` +
+      `another folder as node.data`,
   );
 }
 
@@ -109,8 +130,8 @@ function explain(path: string, error: unknown): CoveyError {
     case "denied":
       return new CoveyError(
         Code.permissionDenied,
-        `data directory ${path} is not writable (${error.message}): change its owner, or name ` +
-          `another one as node.data`,
+        `data directory ${path} is not writable (${error.message}): grant access to it, or ` +
+          `name another one as node.data`,
         { cause: error },
       );
     case "full":
@@ -122,6 +143,12 @@ function explain(path: string, error: unknown): CoveyError {
       return new CoveyError(
         Code.failedPrecondition,
         `data directory ${path} is not a folder: name another one as node.data`,
+        { cause: error },
+      );
+    case "not-found":
+      return new CoveyError(
+        Code.failedPrecondition,
+        `data directory ${path} cannot be made (${error.message}): name another one as node.data`,
         { cause: error },
       );
     default:

@@ -72,6 +72,8 @@ export class Channel {
   /** Every open link; only one of them takes new calls. */
   readonly #links: Set<ClientLink> = new Set();
   #link: ClientLink | undefined = undefined;
+  /** The link that is being made: dialled, or waiting for the answer to its offer. */
+  #dialing: ClientLink | undefined = undefined;
   #state: ChannelState = "idle";
   #lastError: CoveyError | undefined = undefined;
   #retry: Timer | undefined = undefined;
@@ -173,6 +175,7 @@ export class Channel {
     this.#retry?.cancel();
     this.#sweep?.cancel();
     this.#hello?.cancel();
+    this.#dialing = undefined;
     this.#abort.abort();
     for (const link of [...this.#links]) {
       link.shut({ code: Code.canceled, message: "the channel was closed", details: [] });
@@ -188,7 +191,7 @@ export class Channel {
   async #dial(): Promise<void> {
     this.#state = "connecting";
     const { net, address, tls, dialTimeoutMs = 5000 } = this.#options;
-    const link = new ClientLink(this.#side);
+    const link = this.#dialing = new ClientLink(this.#side);
     try {
       await net.connect<Link<never>>({
         address,
@@ -205,16 +208,17 @@ export class Channel {
         },
       });
     } catch (error) {
-      if (this.state !== "closed") this.#dialFailed(error);
+      if (this.#dialing === link) this.#dialFailed(error);
       return;
     }
-    if (this.state === "connecting" && this.#links.has(link) && this.#link !== link) {
+    if (this.#dialing === link) {
       // The offer is out; a peer that never answers it must not hold the calls for ever.
       this.#hello = this.clock.timer(dialTimeoutMs, helloTimedOut, link);
     }
   }
 
   #dialFailed(error: unknown): void {
+    this.#dialing = undefined;
     const why = error instanceof NetError ? error.message : String(error);
     this.#lastError = new CoveyError(
       error instanceof NetError && error.kind === "tls" ? Code.unauthenticated : Code.unavailable,
@@ -243,11 +247,13 @@ export class Channel {
     this.#hello = undefined;
     this.#backoff.reset();
     this.#state = "ready";
+    this.#dialing = undefined;
     this.#link = link;
     this.#sweep ??= this.clock.timer(sweepMs, sweepChannel, this);
     const waiters = [...this.#waiters];
     this.#waiters.clear();
-    for (const waiter of waiters) waiter.connected(link);
+    // What one of them starts may end the link, or the channel, before the next one's turn.
+    for (const waiter of waiters) this.wait(waiter);
   }
 
   /** New calls go elsewhere; those in flight finish here. */
@@ -263,7 +269,7 @@ export class Channel {
     if (this.#link === link) {
       this.#link = undefined;
       if (this.#state === "ready") this.#state = "idle";
-    } else if (this.#state === "connecting") {
+    } else if (this.#dialing === link) {
       // It was lost before it was ready: that is a failed dial.
       this.#hello?.cancel();
       this.#hello = undefined;
@@ -283,7 +289,8 @@ export class Channel {
     const nowMs = this.clock.monotonicMs();
     for (const link of [...this.#links]) {
       link.sweep(nowMs);
-      if (link !== this.#link && this.#state !== "connecting" && link.machine.callCount === 0) {
+      const isOld = link !== this.#link && link !== this.#dialing;
+      if (isOld && link.machine.callCount === 0) {
         link.shut(unavailable("the connection was replaced"));
       }
     }

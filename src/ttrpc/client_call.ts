@@ -102,6 +102,7 @@ abstract class PendingCall implements Waiter, CallOwner {
   }
 
   connected(link: ClientLink): void {
+    if (this.over) return;
     this.#waitTimer?.cancel();
     this.#waitTimer = undefined;
     const call = this.call;
@@ -145,6 +146,7 @@ abstract class PendingCall implements Waiter, CallOwner {
   }
 
   unconnected(error: CoveyError): void {
+    if (this.over) return;
     this.#waitTimer?.cancel();
     this.#finish();
     this.rejected(error);
@@ -299,7 +301,9 @@ export class SingleCall extends PendingCall {
 export class StreamCall extends PendingCall implements AsyncIterableIterator<Message>, ReaderOwner {
   #reader: MessageReader<ClientCall> | undefined = undefined;
   #error: CoveyError | undefined = undefined;
-  #resolveReader: (() => void) | undefined = undefined;
+  /** Settles when there is a reader or an error; made when somebody waits for that. */
+  #begun: Promise<void> | undefined = undefined;
+  #tellBegun: (() => void) | undefined = undefined;
   readonly #sender: Sender | undefined;
 
   constructor(
@@ -325,7 +329,7 @@ export class StreamCall extends PendingCall implements AsyncIterableIterator<Mes
   /** The call has not begun: it waits for a connection, or failed before it had one. */
   async #first(): Promise<IteratorResult<Message>> {
     if (this.#error === undefined && !this.over) {
-      await new Promise<void>((resolve) => this.#resolveReader = resolve);
+      await (this.#begun ??= new Promise<void>((resolve) => this.#tellBegun = resolve));
     }
     if (this.#reader !== undefined) return await this.#reader.next();
     const error = this.#error;
@@ -386,9 +390,8 @@ export class StreamCall extends PendingCall implements AsyncIterableIterator<Mes
   }
 
   #wake(): void {
-    const resolve = this.#resolveReader;
-    this.#resolveReader = undefined;
-    resolve?.();
+    this.#tellBegun?.();
+    this.#tellBegun = undefined;
   }
 
   /** The server ended the stream well. */

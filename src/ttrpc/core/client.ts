@@ -161,9 +161,10 @@ export class ClientConnection extends Connection<ClientCall> {
     this.abandon(call, status);
   }
 
-  /** Whether any byte of the call's request may have reached the socket. */
+  /** Whether any byte of the call's request may have reached the socket, or still may. */
   wasSent(call: ClientCall): boolean {
-    return call.position >= 0 && call.position < this.output.consumedTotal;
+    if (call.position < 0) return false;
+    return !this.isBroken || call.position < this.output.consumedTotal;
   }
 
   override close(status: Status): void {

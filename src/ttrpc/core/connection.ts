@@ -73,7 +73,7 @@ export const outputPauseBytes = 1 << 20;
 
 const none = new Uint8Array(0);
 /** Stands for "no calls yet"; nothing is ever put into it. */
-const noCalls: Map<number, never> = new Map();
+const noCalls = new Map<number, never>();
 
 export abstract class Connection<C extends Call> implements FrameSink {
   readonly output: Output;
@@ -286,6 +286,11 @@ export abstract class Connection<C extends Call> implements FrameSink {
   protected abstract deadlinePassed(call: C): void;
   /** Ends a call with a status; the peer is told as far as the protocol can. */
   protected abstract abandon(call: C, status: Status): void;
+
+  /** The output is not written any more. */
+  protected get isBroken(): boolean {
+    return this.#broken;
+  }
 
   protected limitHit(limit: LimitName): void {
     this.#events.limitHit(limit);
