@@ -12,6 +12,7 @@ import type { AdminApp } from "./admin/schema.ts";
 import { type Address, formatAddress, parseAddress } from "./base/address.ts";
 import { decodeText } from "./base/bytes.ts";
 import { Code, CoveyError } from "./base/error.ts";
+import { anonymous } from "./base/identity.ts";
 import type { Logger } from "./base/log.ts";
 import { MetricsRegistry } from "./base/metrics.ts";
 import type { Config } from "./config/types.ts";
@@ -262,8 +263,10 @@ export class Node implements AsyncDisposable {
         check: () => this.#state === "ready" ? undefined : `the node is ${this.#state}`,
       }],
       services: adminServices(this.#registry),
-      // The admin endpoint serves loopback only, where this machine's processes are.
-      identify: () => ({ kind: "local", name: "admin endpoint" }),
+      // The endpoint's own listener serves loopback only, where this machine's processes are. Of a
+      // request that came through a program's server nothing is known: the program may say it.
+      identify: (_request, context) =>
+        context === undefined ? anonymous : { kind: "local", name: "admin endpoint" },
       authorize: (identity, action, resource) =>
         authorize(this.#policy, identity, action, resource),
     });

@@ -1,0 +1,100 @@
+/**
+ * The index page: the embedded text with this node's facts in it. No script runs on it, and its
+ * policy allows none; the one style sheet is allowed by its hash.
+ */
+import { encodeText } from "../base/bytes.ts";
+import { routeAccess, routePaths } from "./access.ts";
+import { assets } from "./assets.ts";
+import type { NodeStatus } from "./parts.ts";
+import type { ServiceReport, TopicReport } from "./schema.ts";
+
+export interface PageFacts {
+  readonly status: NodeStatus;
+  readonly services: readonly ServiceReport[];
+  readonly topics: readonly TopicReport[];
+  /** Where the app is mounted. */
+  readonly base: string;
+}
+
+/** Fills the page. */
+export type PageMaker = (facts: PageFacts) => { readonly html: string; readonly policy: string };
+
+/** Reads the embedded page, once. */
+export async function loadPage(): Promise<PageMaker> {
+  const template = assets.indexHtml;
+  const style = /<style>([^]*?)<\/style>/.exec(template)?.[1] ?? "";
+  const hash = await crypto.subtle.digest("SHA-256", Uint8Array.from(encodeText(style)));
+  const policy = `default-src 'none'; style-src 'sha256-${base64(new Uint8Array(hash))}'; ` +
+    `base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
+  return (facts) => ({ html: fill(template, facts), policy });
+}
+
+function fill(template: string, facts: PageFacts): string {
+  const values: Readonly<Record<string, string>> = {
+    name: escapeHtml(facts.status.name),
+    base: escapeHtml(facts.base),
+    node: nodeRows(facts.status),
+    routes: routeRows(facts),
+    services: serviceRows(facts.services),
+  };
+  return template.replace(/\{\{ *(\w+) *\}\}/g, (_, key: string) => values[key] ?? "");
+}
+
+function nodeRows(status: NodeStatus): string {
+  const { runtime } = status;
+  const rows: [string, string][] = [
+    ["version", status.version],
+    ["node id", status.nodeId],
+    ["runtime", `${runtime.name} ${runtime.version} on ${runtime.architecture}`],
+    ["process", `${status.pid}, up ${duration(status.uptimeMs)}`],
+    ["memory", `${Math.round(status.memory.rssBytes / 1024 / 1024)} MiB`],
+  ];
+  for (const name of Object.keys(status.listeners)) rows.push([name, status.listeners[name]]);
+  const modules = Object.keys(status.modules);
+  if (modules.length > 0) rows.push(["modules", modules.join(", ")]);
+  return rows.map(([name, value]) => row(escapeHtml(name), escapeHtml(value))).join("\n");
+}
+
+function routeRows({ base, topics }: PageFacts): string {
+  return routePaths.map((path) => {
+    const { summary } = routeAccess[path];
+    const followed = path === "/v1/events"
+      ? ` (topics: ${topics.map(({ name }) => name).join(", ")})`
+      : "";
+    const shown = escapeHtml(base + path);
+    return row(`<a href="${shown}"><code>${shown}</code></a>`, escapeHtml(summary + followed));
+  }).join("\n");
+}
+
+function serviceRows(services: readonly ServiceReport[]): string {
+  if (services.length === 0) return row("none", "");
+  return services.map(({ name, methods }) => {
+    const list = methods.map((method) =>
+      method.kind === "unary" ? method.name : `${method.name} (${method.kind.replace("_", " ")})`
+    );
+    return row(`<code>${escapeHtml(name)}</code>`, escapeHtml(list.join(", ")));
+  }).join("\n");
+}
+
+/** Both cells are HTML already. */
+function row(first: string, second: string): string {
+  return `<tr><td>${first}</td><td>${second}</td></tr>`;
+}
+
+function duration(ms: number): string {
+  const seconds = Math.floor(ms / 1000);
+  if (seconds < 120) return `${seconds} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 120) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 48 ? `${hours} h` : `${Math.floor(hours / 24)} days`;
+}
+
+function escapeHtml(text: string): string {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;")
+    .replaceAll('"', "&quot;").replaceAll("'", "&#39;");
+}
+
+function base64(bytes: Uint8Array): string {
+  return btoa(String.fromCharCode(...bytes));
+}
