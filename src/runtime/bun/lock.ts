@@ -1,0 +1,39 @@
+/**
+ * flock(2) through the C library, loaded at the first lock: the kernel releases it when the
+ * process ends, however it ends, which no pid file can say of itself.
+ */
+import fs from "node:fs";
+import { DiskError, type DiskLock } from "../port.ts";
+import { diskError } from "./error.ts";
+import { openLibc } from "./libc.ts";
+
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+
+/** Takes the lock, or rejects with `busy`; see the port. */
+// deno-lint-ignore require-await -- what goes wrong must reach the caller as a rejection
+export async function lockFile(path: string): Promise<DiskLock> {
+  const libc = openLibc();
+  if (libc === undefined) throw new DiskError("io", path, "lock: no C library with flock");
+  let descriptor: number;
+  try {
+    // Bun opens close-on-exec, so a child does not inherit the lock and outlive us with it.
+    descriptor = fs.openSync(path, fs.constants.O_RDWR | fs.constants.O_CREAT, 0o600);
+  } catch (error) {
+    throw diskError(error, path, "lock");
+  }
+  if (libc.flock(descriptor, LOCK_EX | LOCK_NB) !== 0) {
+    fs.closeSync(descriptor);
+    throw new DiskError("busy", path, "lock: somebody holds it");
+  }
+  let held = true;
+  return {
+    // deno-lint-ignore require-await -- the port's form; closing needs no waiting
+    async release() {
+      if (!held) return;
+      held = false;
+      // The file stays: removing it would let two processes lock two files of the same name.
+      fs.closeSync(descriptor);
+    },
+  };
+}
