@@ -360,9 +360,9 @@ function cannotListen(address: Address, what: string, error: unknown, tls: boole
   if (error.kind === "in-use") {
     message = `${where}: another process listens there already; stop that one, or choose another ` +
       `address`;
-  } else if (tls && error.kind !== "denied" && error.kind !== "invalid") {
-    message = `${where} with TLS: ${error.message}; look at tls.certificate_file, tls.key_file ` +
-      `and tls.authorities_file`;
+  } else if (tls && error.kind !== "denied") {
+    message = `${where} with TLS: ${error.message}; when the address is right, look at ` +
+      `tls.certificate_file, tls.key_file and tls.authorities_file`;
   }
   const code = error.kind === "denied" ? Code.permissionDenied : Code.failedPrecondition;
   return new CoveyError(code, message, { cause: error });

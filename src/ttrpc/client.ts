@@ -2,7 +2,9 @@
 import type { DescMethod, DescService, Message } from "npm:@bufbuild/protobuf@2.17.0";
 import { Code, CoveyError } from "../base/error.ts";
 import type { Channel } from "./channel.ts";
-import { MethodCodec, SingleCall, StreamCall } from "./client_call.ts";
+import { MethodCodec } from "./method_codec.ts";
+import { SingleCall } from "./single_call.ts";
+import { StreamCall } from "./stream_call.ts";
 import { CallKind } from "./core/call.ts";
 import type {
   CallOptions,

@@ -3,16 +3,18 @@ import { Code } from "../base/error.ts";
 import type { Clock, Connection } from "../runtime/port.ts";
 import { type ClientCall, ClientConnection, type ClientEvents } from "./core/client.ts";
 import type { ClientOptions } from "./core/client.ts";
-import type { LimitName } from "./core/connection.ts";
+import type { LimitName } from "./core/limits.ts";
 import type { Status } from "./core/envelope.ts";
 import type { RpcCounters } from "./counters.ts";
 import type { RpcLimits } from "./limits.ts";
 import { Link } from "./link.ts";
 
-/** Who waits for a call's outcome. Exactly one of result, ended and failed comes, once. */
+/** Who waits for a call's outcome. Exactly one of result, streamEnded and failed comes, once. */
 export interface CallOwner {
   /** The one message of a unary or client-streaming call. */
   result(buffer: Uint8Array, start: number, end: number, metadata?: readonly string[]): void;
+  /** Streams: the server ended the call well; messages may still wait to be read. */
+  streamEnded(): void;
   /** The call ended with an error: the server's, or one that was made up here. */
   failed(status: Status, sent: boolean, metadata?: readonly string[]): void;
   /** Streams: a message or the end is there. */
@@ -73,6 +75,12 @@ export class ClientLink extends Link<ClientCall> implements ClientEvents {
     this.counters.callsOpen--;
     this.counters.ended(0);
     (call.app as CallOwner).result(buffer, start, end, metadata);
+  }
+
+  streamEnded(call: ClientCall): void {
+    this.counters.callsOpen--;
+    this.counters.ended(0);
+    (call.app as CallOwner).streamEnded();
   }
 
   status(call: ClientCall, status: Status, metadata: readonly string[] | undefined): void {

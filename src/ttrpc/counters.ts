@@ -1,5 +1,5 @@
 /** What an RPC endpoint counts. Plain numbers on the hot path; whoever shows them reads them. */
-import type { LimitName } from "./core/connection.ts";
+import type { LimitName } from "./core/limits.ts";
 
 export class RpcCounters {
   connectionsOpen = 0;

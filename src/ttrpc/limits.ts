@@ -1,5 +1,5 @@
 /** The bounds of RPC connections with their defaults; each has a key in the `rpc` section. */
-import type { ConnectionLimits } from "./core/connection.ts";
+import type { ConnectionLimits } from "./core/limits.ts";
 import { messageBytesDefault } from "./core/frame.ts";
 
 export interface RpcLimits extends ConnectionLimits {

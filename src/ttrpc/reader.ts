@@ -8,12 +8,9 @@ import { Code, CoveyError } from "../base/error.ts";
 import type { Call } from "./core/call.ts";
 import type { Link } from "./link.ts";
 
-/** Told once how reading ended, unless the call failed. */
+/** Told when the reader leaves before the end. */
 export interface ReaderOwner {
-  /** The reader left before the end. */
   left(): void;
-  /** The last message was taken, and the end after it. */
-  ended(): void;
 }
 
 export class MessageReader<C extends Call> implements AsyncIterableIterator<Message> {
@@ -122,12 +119,20 @@ export class MessageReader<C extends Call> implements AsyncIterableIterator<Mess
     }
     if (!flow.ended || this.#error !== undefined) return undefined;
     this.#done = true;
-    this.#owner.ended();
     return { done: true, value: undefined };
   }
 
   #takeError(): CoveyError {
     this.#done = true;
     return this.#error!;
+  }
+}
+
+/** Tells an iterator that nobody asks it any more, where nobody waits for what it makes of that. */
+export async function dismiss(iterator: AsyncIterator<unknown> | undefined): Promise<void> {
+  try {
+    await iterator?.return?.();
+  } catch {
+    // The call has its outcome; what somebody's iterator throws now changes nothing.
   }
 }

@@ -6,7 +6,7 @@ import type { ServerCall } from "./core/server.ts";
 import type { Status } from "./core/envelope.ts";
 import { offerKey } from "./core/extensions.ts";
 import { Metadata } from "./metadata.ts";
-import type { MessageReader } from "./reader.ts";
+import { dismiss, type MessageReader } from "./reader.ts";
 import type { ServedMethod } from "./registry.ts";
 import type { ServerLink } from "./server_link.ts";
 import type { CallContext } from "./service.ts";
@@ -111,8 +111,7 @@ export class ServerContext implements CallContext {
   stopProducer(): void {
     const producer = this.producer;
     this.producer = undefined;
-    // What a handler throws while it is told to stop changes nothing: its call is over.
-    producer?.return?.().then(undefined, () => undefined);
+    void dismiss(producer);
   }
 
   /** Resolves when the stream has room, or is over. */

@@ -14,7 +14,7 @@ import { Code, CoveyError } from "../base/error.ts";
 import { anonymous, type Identity } from "../base/identity.ts";
 import type { Clock, Connection, Peer, Timer } from "../runtime/port.ts";
 import { CallKind } from "./core/call.ts";
-import type { LimitName } from "./core/connection.ts";
+import type { LimitName } from "./core/limits.ts";
 import type { Status } from "./core/envelope.ts";
 import { type ServerCall, ServerConnection, type ServerEvents } from "./core/server.ts";
 import type { ServerOptions } from "./core/server.ts";
@@ -46,7 +46,9 @@ export class ServerLink extends Link<CallOf> implements ServerEvents<ServedMetho
   readonly peer: Peer;
   readonly #server: ServerSide;
   identity: Identity = anonymous;
+  /** Runs while the peer is being identified. */
   #handshake: Timer | undefined = undefined;
+  #early: Uint8Array[] | undefined = undefined;
   #draining = false;
 
   constructor(server: ServerSide, peer: Peer) {
@@ -64,6 +66,8 @@ export class ServerLink extends Link<CallOf> implements ServerEvents<ServedMetho
   override opened(socket: Connection<Link<CallOf>>): void {
     super.opened(socket);
     this.#server.opened(this);
+    // The server may have had no room for it.
+    if (!this.isOpen) return;
     let identity: Identity | Promise<Identity>;
     try {
       identity = this.#server.identify(this.peer);
@@ -79,13 +83,25 @@ export class ServerLink extends Link<CallOf> implements ServerEvents<ServedMetho
     this.hold(true);
     this.#handshake = this.clock.timer(this.limits.handshakeMs, handshakeTimedOut, this);
     identity.then(
-      (known) => {
-        this.#handshake?.cancel();
-        this.identity = known;
-        this.hold(false);
-      },
+      (known) => this.#identified(known),
       (error) => this.#refuse(error),
     );
+  }
+
+  /** A pause may let one more chunk through: it waits until the peer is known. */
+  override received(chunk: Uint8Array): void {
+    if (this.#handshake === undefined) super.received(chunk);
+    else (this.#early ??= []).push(chunk.slice());
+  }
+
+  #identified(identity: Identity): void {
+    this.#handshake?.cancel();
+    this.#handshake = undefined;
+    this.identity = identity;
+    const early = this.#early ?? [];
+    this.#early = undefined;
+    for (const chunk of early) if (this.isOpen) super.received(chunk);
+    this.hold(false);
   }
 
   /** Refuses new calls, tells a covey client, lets what runs finish, and closes after it. */
@@ -246,7 +262,7 @@ export class ServerLink extends Link<CallOf> implements ServerEvents<ServedMetho
         if (result.done) break;
         const data = encode(schema, result.value);
         if (data.length > this.limits.messageBytesMax) {
-          context.stopProducer();
+          this.limitHit("message_bytes");
           throw new CoveyError(
             Code.resourceExhausted,
             `message length ${data.length} exceeds the maximum of ${this.limits.messageBytesMax} bytes`,
@@ -262,6 +278,7 @@ export class ServerLink extends Link<CallOf> implements ServerEvents<ServedMetho
       context.finish();
       this.flushSoon();
     } catch (error) {
+      context.stopProducer();
       this.#fail(call, context, error);
     }
   }
@@ -276,7 +293,7 @@ export class ServerLink extends Link<CallOf> implements ServerEvents<ServedMetho
 }
 
 /** A handler may leave its requests unread; what it answers is what counts. */
-const unconcerned: ReaderOwner = { left: () => {}, ended: () => {} };
+const unconcerned: ReaderOwner = { left: () => {} };
 
 function handshakeTimedOut(link: ServerLink): void {
   link.counters.connectionsRefusedTotal++;

@@ -6,7 +6,8 @@
 import { assert } from "../../base/assert.ts";
 import { Code } from "../../base/error.ts";
 import { Call, CallKind } from "./call.ts";
-import { Connection, type ConnectionEvents, type ConnectionLimits } from "./connection.ts";
+import { Connection } from "./connection.ts";
+import type { ConnectionEvents, ConnectionLimits } from "./limits.ts";
 import {
   requestBytes,
   requestMetadata,
@@ -46,6 +47,8 @@ export interface ClientEvents extends ConnectionEvents<ClientCall> {
     end: number,
     metadata: readonly string[] | undefined,
   ): void;
+  /** The server ended a stream well. Messages that are queued can still be taken. */
+  streamEnded(call: ClientCall): void;
   /** A call ended with an error status of the server. Queued messages come before it. */
   status(call: ClientCall, status: Status, metadata: readonly string[] | undefined): void;
   /** The hello was answered: calls may begin. */
@@ -268,6 +271,7 @@ export class ClientConnection extends Connection<ClientCall> {
   #endStream(call: ClientCall): void {
     if (call.over) return;
     this.leave(call);
+    this.#events.streamEnded(call);
     this.deliverEnd(call);
   }
 

@@ -16,6 +16,8 @@ import { Code } from "../../base/error.ts";
 import { type Call, CallKind, Flow, messageOverheadBytes } from "./call.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { Status } from "./envelope.ts";
+import type { ConnectionEvents, ConnectionLimits, LimitName } from "./limits.ts";
+import { isOverfull, OverfullStreams } from "./overfull.ts";
 import {
   Flag,
   FrameDecoder,
@@ -26,44 +28,6 @@ import {
 } from "./frame.ts";
 import { type BufferPool, Output } from "./output.ts";
 import { Slab } from "./slab.ts";
-
-/** Bounds of one connection. Sizes in bytes, times in milliseconds. */
-export interface ConnectionLimits {
-  /** Largest data of one frame, envelope included. */
-  readonly messageBytesMax: number;
-  /** Calls of all kinds at a time. */
-  readonly callsMax: number;
-  /** Streaming calls among them. */
-  readonly streamsMax: number;
-  /** What one stream may hold that its reader has not taken; also the credit window. */
-  readonly streamQueueBytesMax: number;
-  readonly streamQueueMessagesMax: number;
-  /** What all queues of the connection may hold, each direction for itself. */
-  readonly queueBytesMax: number;
-  readonly queueMessagesMax: number;
-  /** How long a stream with a slow reader may hold up the connection of a peer without credits. */
-  readonly streamStallMs: number;
-}
-
-export interface ConnectionEvents<C extends Call> {
-  /** A message or the end is there for a reader that waits. */
-  readable(call: C): void;
-  /** The outbox is empty again and a producer waits. */
-  writable(call: C): void;
-  /** The call is over although its driver did not end it. */
-  failed(call: C, status: Status): void;
-  /** The connection must be closed at once. */
-  broken(reason: string): void;
-  /** A limit was hit; for the counters. */
-  limitHit(limit: LimitName): void;
-}
-
-export type LimitName =
-  | "message_bytes"
-  | "calls_per_connection"
-  | "streams_per_connection"
-  | "stream_queue"
-  | "connection_queue";
 
 /** Frames go straight to the output while it holds less than this. */
 export const outputHighWater = 256 << 10;
@@ -94,10 +58,8 @@ export abstract class Connection<C extends Call> implements FrameSink {
   #deadlines: Deadlines<C> | undefined = undefined;
   /** Calls whose outbox may be written, in turn. */
   #ring: C[] | undefined = undefined;
-  /** Calls whose inbox was over its limit when the last chunk ended. */
-  #overfull: C[] | undefined = undefined;
-  /** Calls for which reading is paused; undefined rather than empty. */
-  #stalled: Set<C> | undefined = undefined;
+  /** Streams whose reader does not keep up. */
+  #overfull: OverfullStreams<C> | undefined = undefined;
   #inboxBytes = 0;
   #outboxBytes = 0;
   #outboxMessages = 0;
@@ -136,7 +98,7 @@ export abstract class Connection<C extends Call> implements FrameSink {
 
   /** The driver should not read from the socket now. */
   get wantsPause(): boolean {
-    return this.#stalled !== undefined;
+    return this.#overfull?.pauses ?? false;
   }
 
   /** An end of the byte stream now would cut a frame. */
@@ -146,12 +108,9 @@ export abstract class Connection<C extends Call> implements FrameSink {
 
   /** When {@link tick} has something to do next; Infinity when never. */
   get nextTickMs(): number {
-    let next = this.#deadlines === undefined ? Infinity : this.#deadlines.nextMs;
-    for (const call of this.#stalled ?? []) {
-      const until = call.flow!.lastTakeMs + this.limits.streamStallMs;
-      if (until < next) next = until;
-    }
-    return next;
+    const deadlineMs = this.#deadlines?.nextMs ?? Infinity;
+    const overdueMs = this.#overfull?.nextMs ?? Infinity;
+    return deadlineMs < overdueMs ? deadlineMs : overdueMs;
   }
 
   /** Bytes from the socket. */
@@ -159,7 +118,9 @@ export abstract class Connection<C extends Call> implements FrameSink {
     this.nowMs = nowMs;
     this.heardMs = nowMs;
     this.decoder.push(chunk);
-    if (this.#overfull !== undefined) this.#judgeOverfull(this.#overfull);
+    const overfull = this.#overfull;
+    if (overfull === undefined) return;
+    for (const call of overfull.judge(nowMs, this.agreed)) this.#failOverfull(call);
   }
 
   /** Time passed: deadlines, and streams that stalled the connection for too long. */
@@ -169,9 +130,7 @@ export abstract class Connection<C extends Call> implements FrameSink {
     for (let call = deadlines?.take(nowMs); call; call = deadlines?.take(nowMs)) {
       this.deadlinePassed(call);
     }
-    for (const call of this.#stalled ?? []) {
-      if (call.flow!.lastTakeMs + this.limits.streamStallMs <= nowMs) this.#failOverfull(call);
-    }
+    for (const call of this.#overfull?.overdue(nowMs) ?? []) this.#failOverfull(call);
   }
 
   /** The socket took bytes: queued frames may follow. */
@@ -219,7 +178,7 @@ export abstract class Connection<C extends Call> implements FrameSink {
     // What an ended call still holds was given back when it left.
     if (call.over) return message;
     this.#inboxBytes -= cost;
-    if (this.#stalled !== undefined && this.#isHalfEmpty(flow)) this.#unstall(call, flow);
+    this.#overfull?.took(call, flow);
     if (this.agreed && !flow.ended) {
       flow.takenBytes += cost;
       if (flow.takenBytes * 2 >= this.limits.streamQueueBytesMax) this.#grant(call, flow);
@@ -236,7 +195,7 @@ export abstract class Connection<C extends Call> implements FrameSink {
     flow.inboxBytes = 0;
     flow.wantsMessage = false;
     flow.discarding = true;
-    this.#unstall(call, flow);
+    this.#overfull?.forget(call, flow);
   }
 
   /** Asks the peer for a sign of life; only on an extended connection. */
@@ -326,7 +285,7 @@ export abstract class Connection<C extends Call> implements FrameSink {
     if (call.deadlineIndex >= 0) this.#deadlines!.remove(call);
     const flow = call.flow;
     if (flow !== undefined) {
-      this.#unstall(call, flow);
+      this.#overfull?.forget(call, flow);
       if (call.kind !== CallKind.unary) this.streamCount--;
       this.#inboxBytes -= flow.inboxBytes;
       this.#outboxBytes -= flow.outboxBytes;
@@ -362,10 +321,9 @@ export abstract class Connection<C extends Call> implements FrameSink {
       this.limitHit("connection_queue");
       this.abandon(this.#fullest(call), exhausted("the connection's receive queue is full"));
     }
-    if (!call.over && !flow.overfull && this.#isOverfull(flow)) {
-      flow.overfull = true;
-      this.#overfull ??= [];
-      this.#overfull.push(call);
+    if (!call.over && !flow.overfull && isOverfull(flow, this.limits, this.agreed)) {
+      this.#overfull ??= new OverfullStreams(this.limits);
+      this.#overfull.suspect(call);
     }
   }
 
@@ -516,52 +474,6 @@ export abstract class Connection<C extends Call> implements FrameSink {
     data[3] = flow.takenBytes;
     flow.takenBytes = 0;
     this.writeFrame(call.id, FrameType.window, 0, data);
-  }
-
-  #isHalfEmpty(flow: Flow): boolean {
-    return flow.inboxBytes * 2 <= this.limits.streamQueueBytesMax &&
-      flow.inbox.length * 2 <= this.limits.streamQueueMessagesMax;
-  }
-
-  /** The connection need not wait for this call any more. */
-  #unstall(call: C, flow: Flow): void {
-    const stalled = this.#stalled;
-    if (stalled === undefined || !stalled.delete(call)) return;
-    if (stalled.size === 0) this.#stalled = undefined;
-    flow.overfull = false;
-    flow.overfullBefore = false;
-  }
-
-  #isOverfull(flow: Flow): boolean {
-    // A credited peer may overdraw its window by the one message that was larger than the rest.
-    const slack = this.agreed ? this.limits.messageBytesMax : 0;
-    return flow.inboxBytes > this.limits.streamQueueBytesMax + slack ||
-      (!this.agreed && flow.inbox.length > this.limits.streamQueueMessagesMax);
-  }
-
-  /**
-   * Runs when a chunk has been read. An inbox that was over its limit when the chunk before ended,
-   * and is again, has a reader that had its turn and did not keep up.
-   */
-  #judgeOverfull(suspects: readonly C[]): void {
-    this.#overfull = undefined;
-    for (const call of suspects) {
-      const flow = call.flow!;
-      if (call.over) continue;
-      if (!this.#isOverfull(flow)) {
-        flow.overfull = false;
-        flow.overfullBefore = false;
-      } else if (!flow.overfullBefore) {
-        flow.overfullBefore = true;
-        this.#overfull ??= [];
-        this.#overfull.push(call);
-      } else if (flow.lastTakeMs + this.limits.streamStallMs > this.nowMs) {
-        this.#stalled ??= new Set();
-        this.#stalled.add(call);
-      } else {
-        this.#failOverfull(call);
-      }
-    }
   }
 
   /** The stream with the most unread bytes: who reads must not pay for who does not. */

@@ -10,12 +10,8 @@ import { assert } from "../../base/assert.ts";
 import { decodeText } from "../../base/bytes.ts";
 import { Code } from "../../base/error.ts";
 import { Call, CallKind } from "./call.ts";
-import {
-  Connection,
-  type ConnectionEvents,
-  type ConnectionLimits,
-  exhausted,
-} from "./connection.ts";
+import { Connection, exhausted } from "./connection.ts";
+import type { ConnectionEvents, ConnectionLimits } from "./limits.ts";
 import {
   encodeExtensions,
   encodeMetadataFrame,
