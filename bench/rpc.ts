@@ -38,7 +38,7 @@ interface Options {
   readonly seconds: number;
 }
 
-const root = fileURLToPath(new URL("..", import.meta.url));
+const root = fileURLToPath(new URL("..", import.meta.url).href);
 const folder = mkdtempSync(join(tmpdir(), "covey-bench-"));
 const bun = process.execPath;
 let sockets = 0;

@@ -167,7 +167,7 @@ function planChecks(importMap: string | undefined): Check[] {
   if (existsSync("mod.ts")) {
     checks.push({
       name: "deno publish --dry-run",
-      run: () => step(deno, ["publish", "--dry-run", "--allow-dirty", ...mapped]),
+      run: () => step(deno, ["publish", "--dry-run", "--allow-dirty"]),
     });
   }
   return checks;

@@ -12,6 +12,7 @@ import type { Clock, Connection, NetError, Timer } from "../runtime/port.ts";
 import type { Call } from "./core/call.ts";
 import { type Connection as Machine, outputPauseBytes } from "./core/connection.ts";
 import type { Status } from "./core/envelope.ts";
+import { unmeasuredMs } from "./core/overfull.ts";
 import type { RpcCounters } from "./counters.ts";
 import type { RpcLimits } from "./limits.ts";
 
@@ -135,11 +136,10 @@ export abstract class Link<C extends Call> {
 
   /** The next message of a stream, if there is one; may grant credit or end a pause. */
   take(call: C): Uint8Array | undefined {
-    // The time of the last event will do, unless somebody is about to judge how slow this reader is.
-    const machine = this.machine;
-    const message = machine.take(
+    // Asking the clock is worth it only when somebody is about to judge how slow this reader is.
+    const message = this.machine.take(
       call,
-      call.flow!.overfull ? this.clock.monotonicMs() : machine.heardMs,
+      call.flow!.overfull ? this.clock.monotonicMs() : unmeasuredMs,
     );
     if (message !== undefined) this.resumed();
     return message;

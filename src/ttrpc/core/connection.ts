@@ -91,6 +91,21 @@ export abstract class Connection<C extends Call> implements FrameSink {
     return this.limits.messageBytesMax;
   }
 
+  /** Bytes of messages that arrived and nobody took yet, overheads included. */
+  get inboxBytes(): number {
+    return this.#inboxBytes;
+  }
+
+  /** Bytes of frames that wait for room in the output or for credit. */
+  get outboxBytes(): number {
+    return this.#outboxBytes;
+  }
+
+  /** The number of those frames. */
+  get outboxMessages(): number {
+    return this.#outboxMessages;
+  }
+
   /** Both sides agreed to the extensions. */
   get extended(): boolean {
     return this.agreed;

@@ -9,6 +9,9 @@
 import type { Call, Flow } from "./call.ts";
 import type { ConnectionLimits } from "./limits.ts";
 
+/** A time of taking that was not asked for: some time before the present event. */
+export const unmeasuredMs = Infinity;
+
 /** Whether an inbox holds more than its limit; with credits the peer bounds it, in bytes. */
 export function isOverfull(flow: Flow, limits: ConnectionLimits, credited: boolean): boolean {
   // A credited peer may overdraw its window by the one message that was larger than the rest.
@@ -57,6 +60,8 @@ export class OverfullStreams<C extends Call> {
     for (const call of suspects) {
       const flow = call.flow!;
       if (call.over) continue;
+      // The reader was active, nobody knows when: it gets one whole stall from now.
+      if (flow.lastTakeMs === unmeasuredMs) flow.lastTakeMs = nowMs;
       if (!isOverfull(flow, this.#limits, credited)) {
         flow.overfull = false;
         flow.overfullBefore = false;
