@@ -41,6 +41,8 @@ export interface ChannelOptions {
   readonly waitForReady?: boolean;
   /** Deadline of calls that name none; default none. */
   readonly timeoutMs?: number;
+  /** Called once, when the channel is closed: whoever keeps a list of channels forgets this one. */
+  readonly onClose?: () => void;
 }
 
 /** What waits for a connection. */
@@ -54,8 +56,8 @@ export interface Waiter {
 export type ChannelState = "idle" | "connecting" | "ready" | "backoff" | "closed";
 
 const sweepMs = 1000;
-const bufferBytes = 32 << 10;
-const buffersFreeMax = 4;
+const bufferBytes = 64 << 10;
+const buffersFreeMax = 2;
 
 export class Channel {
   readonly counters: RpcCounters;
@@ -182,6 +184,7 @@ export class Channel {
     }
     this.#link = undefined;
     this.#fail(new CoveyError(Code.canceled, "the channel was closed", { sent: false }));
+    this.#options.onClose?.();
   }
 
   [Symbol.dispose](): void {

@@ -20,8 +20,8 @@ import type { RpcLimits } from "./limits.ts";
 const quietTurnsMax = 6;
 /** A connection that was silent for this long gives back what it does not need. */
 const restAfterMs = 1000;
-/** The cork holds at most this much. */
-const corkBytesMax = 64 << 10;
+/** The cork holds at most this much: with one more small frame it still fits a pooled buffer. */
+const corkBytesMax = 48 << 10;
 
 export abstract class Link<C extends Call> {
   protected readonly clock: Clock;

@@ -29,6 +29,7 @@ export abstract class PendingCall implements Waiter, CallOwner {
   protected over = false;
   readonly #payload: Uint8Array;
   readonly #deadlineMs: number;
+  #metadata: Uint8Array = none;
   #attempts = 0;
   #waitTimer: Timer | undefined = undefined;
   #onAbort: (() => void) | undefined = undefined;
@@ -58,6 +59,17 @@ export abstract class PendingCall implements Waiter, CallOwner {
       this.#giveUp(expired, false);
       return;
     }
+    if (this.options.metadata !== undefined) {
+      try {
+        // Here, where a mistake is still the caller's own: `connected` may run inside a socket event.
+        this.#metadata = encodeMetadata(this.options.metadata);
+      } catch (error) {
+        const { rawMessage } = CoveyError.from(error);
+        const message = `the request metadata is not valid: ${rawMessage}`;
+        this.#giveUp({ code: Code.invalidArgument, message, details: [] }, false);
+        return;
+      }
+    }
     const link = this.channel.link;
     if (link !== undefined) this.connected(link);
     else this.#wait();
@@ -84,9 +96,6 @@ export abstract class PendingCall implements Waiter, CallOwner {
     }
     call.app = this;
     this.link = link;
-    const metadata = this.options.metadata === undefined
-      ? none
-      : encodeMetadata(this.options.metadata);
     link.counters.callsTotal++;
     link.counters.callsOpen++;
     const refusal = link.machine.start(
@@ -95,7 +104,7 @@ export abstract class PendingCall implements Waiter, CallOwner {
       this.#payload,
       low,
       high,
-      metadata,
+      this.#metadata,
     );
     if (refusal !== undefined) {
       link.counters.callsOpen--;

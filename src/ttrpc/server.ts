@@ -56,8 +56,8 @@ export interface ServeOptions {
 /** How often connections are looked at for stalls and signs of life. */
 const sweepMs = 1000;
 /** Buffers for output, shared by all connections of a server. */
-const bufferBytes = 32 << 10;
-const buffersFreeMax = 64;
+const bufferBytes = 64 << 10;
+const buffersFreeMax = 16;
 
 export class RpcServer {
   readonly counters: RpcCounters;

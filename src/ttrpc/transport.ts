@@ -4,6 +4,9 @@
  *
  * Request headers become request metadata. Response metadata, which only covey peers send, becomes
  * the trailer. Errors become ConnectErrors with the same code, message and details.
+ *
+ * Connect's clients hide an iterator's `return`: leaving a `for await` loop early does not end the
+ * call. Abort it with a signal, as with every other transport of Connect.
  */
 import type {
   DescMessage,
@@ -78,43 +81,50 @@ export function connectTransport(
           message: input,
           contextValues: contextValues ?? createContextValues(),
         },
-        next: (request) => {
+        next: async (request) => {
           const trailer = new Headers();
           const options = callOptions(request.signal, timeoutMs, request.header, trailer);
-          const message = stream(channel, method, request.message, options, trailer);
+          const message = await startStream(channel, method, request.message, options, trailer);
           const { service } = request;
-          return Promise.resolve({
-            stream: true,
-            service,
-            method,
-            header: new Headers(),
-            trailer,
-            message,
-          });
+          return { stream: true, service, method, header: new Headers(), trailer, message };
         },
       });
     },
   };
 }
 
-async function* stream<I extends DescMessage, O extends DescMessage>(
+/** Starts the call at once, as every Connect transport does, whenever its answers are read. */
+async function startStream<I extends DescMessage, O extends DescMessage>(
   channel: Channel,
   method: DescMethodStreaming<I, O>,
   inputs: AsyncIterable<MessageShape<I>>,
   options: CallOptions,
   trailer: Headers,
-): AsyncGenerator<MessageShape<O>> {
+): Promise<AsyncIterable<MessageShape<O>>> {
   try {
-    if (method.methodKind === "client_streaming") {
-      yield await callMethod(channel, method, inputs, options) as MessageShape<O>;
-      return;
-    }
     let input: unknown = inputs;
     if (method.methodKind === "server_streaming") {
       // Connect hands over the one request as an iterable.
       for await (const only of inputs) input = only;
     }
-    yield* callMethod(channel, method, input, options) as AsyncIterable<MessageShape<O>>;
+    const result = callMethod(channel, method, input, options);
+    // Nobody may ever read the one answer of a client stream; its failure is then no one's.
+    if (result instanceof Promise) result.catch(() => {});
+    return answers(result as Answers<O>, trailer);
+  } catch (error) {
+    throw connectError(error, trailer);
+  }
+}
+
+type Answers<O extends DescMessage> = Promise<MessageShape<O>> | AsyncIterable<MessageShape<O>>;
+
+async function* answers<O extends DescMessage>(
+  result: Answers<O>,
+  trailer: Headers,
+): AsyncGenerator<MessageShape<O>> {
+  try {
+    if (result instanceof Promise) yield await result;
+    else yield* result;
   } catch (error) {
     throw connectError(error, trailer);
   }
@@ -142,7 +152,8 @@ function callOptions(
   header.forEach((value, key) => metadata[key] = value);
   return {
     signal,
-    timeoutMs,
+    // In Connect, zero and less mean no deadline, whatever the default is.
+    timeoutMs: timeoutMs !== undefined && timeoutMs <= 0 ? Infinity : timeoutMs,
     metadata,
     onResponseMetadata: (pairs: Metadata) => {
       for (const [key, value] of pairs) appendHeader(trailer, key, value);

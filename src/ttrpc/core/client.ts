@@ -139,6 +139,7 @@ export class ClientConnection extends Connection<ClientCall> {
     if (!streams && this.hasRoom) {
       // The common case, without an array in between.
       this.beforeWrite(call);
+      this.noteFrame(length);
       const at = this.output.reserve(frameHeaderBytes + length);
       const bytes = this.output.bytes;
       writeHeader(bytes, at, length, call.id, FrameType.request, flags);

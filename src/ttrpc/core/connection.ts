@@ -29,7 +29,7 @@ import {
 import { type BufferPool, Output } from "./output.ts";
 import { Slab } from "./slab.ts";
 
-/** Frames go straight to the output while it holds less than this. */
+/** Frames go straight to the output while it holds less than this, or than the queue's limit. */
 export const outputHighWater = 256 << 10;
 
 /** A server stops reading requests while more answers than this wait for the client to read. */
@@ -52,6 +52,10 @@ export abstract class Connection<C extends Call> implements FrameSink {
   /** Credit that the peer gives each new stream. */
   protected peerWindowBytes = Infinity;
   protected streamCount = 0;
+  /** Frames wait in their outboxes above this; a small queue limit makes it small too. */
+  readonly #highWater: number;
+  /** The largest frame so far: one always fits, whatever the queue's limit. */
+  #largestBytes = 0;
   readonly #events: ConnectionEvents<C>;
   readonly #slab: Slab;
   // What most connections never need is made when it is needed: thousands of them may be idle.
@@ -76,6 +80,7 @@ export abstract class Connection<C extends Call> implements FrameSink {
     events: ConnectionEvents<C>,
   ) {
     this.limits = limits;
+    this.#highWater = Math.min(outputHighWater, limits.queueBytesMax);
     this.#slab = slab;
     this.#events = events;
     this.output = new Output(pool);
@@ -150,14 +155,14 @@ export abstract class Connection<C extends Call> implements FrameSink {
 
   /** The socket took bytes: queued frames may follow. */
   drained(): void {
-    while (this.#ring !== undefined && this.output.queuedBytes < outputHighWater) {
+    while (this.#ring !== undefined && this.output.queuedBytes < this.#highWater) {
       const turn = this.#ring;
       this.#ring = undefined;
       for (const call of turn) {
         const flow = call.flow!;
         flow.inRing = false;
         if (call.over) continue;
-        if (this.output.queuedBytes < outputHighWater) this.#writeQueued(call, flow);
+        if (this.output.queuedBytes < this.#highWater) this.#writeQueued(call, flow);
         else this.#enterRing(call, flow);
       }
     }
@@ -354,7 +359,8 @@ export abstract class Connection<C extends Call> implements FrameSink {
 
   /** Writes a frame now, whatever waits: for answers that belong to no queue. */
   protected writeFrame(streamId: number, type: number, flags: number, data: Uint8Array): void {
-    if (this.output.queuedBytes > this.limits.queueBytesMax * 2) {
+    this.noteFrame(data.length);
+    if (this.output.queuedBytes > this.limits.queueBytesMax * 2 + this.#largestBytes) {
       this.limitHit("connection_queue");
       this.broken("the peer does not read what it is sent");
       return;
@@ -364,6 +370,11 @@ export abstract class Connection<C extends Call> implements FrameSink {
     this.output.bytes.set(data, at + frameHeaderBytes);
   }
 
+  /** A frame of this length goes into the output. */
+  protected noteFrame(length: number): void {
+    if (length > this.#largestBytes) this.#largestBytes = length;
+  }
+
   /** Sends a frame of a call in the order of its other frames. */
   protected emit(call: C, type: number, flags: number, data: Uint8Array): void {
     this.#emit(call, type, flags, data);
@@ -371,7 +382,7 @@ export abstract class Connection<C extends Call> implements FrameSink {
 
   /** Whether a call's next frame would go straight to the output. */
   protected get hasRoom(): boolean {
-    return this.output.queuedBytes < outputHighWater && this.#ring === undefined;
+    return this.output.queuedBytes < this.#highWater && this.#ring === undefined;
   }
 
   /** Whether the outboxes may take one more frame of this size. */

@@ -22,6 +22,8 @@ export interface ResponseExtensions {
   readonly metadata: readonly string[];
 }
 
+const none = new Uint8Array(0);
+
 /** The bytes of fields 1 and 2 of every request to one method. */
 export function requestPrefix(service: string, method: string): Uint8Array {
   return concatBytes([textField(1, service), textField(2, method)]);
@@ -88,9 +90,8 @@ export function encodeStatus(status: Status): Uint8Array {
   if (status.code !== 0) parts.push(varintField(1, status.code));
   if (status.message !== "") parts.push(textField(2, status.message));
   for (const detail of status.details) {
-    parts.push(
-      bytesField(3, concatBytes([textField(1, detail.typeUrl), bytesField(2, detail.value)])),
-    );
+    const value = detail.value.length === 0 ? none : bytesField(2, detail.value);
+    parts.push(bytesField(3, concatBytes([textField(1, detail.typeUrl), value])));
   }
   return bytesField(1, concatBytes(parts));
 }
@@ -128,7 +129,7 @@ function varintField(field: number, value: number): Uint8Array {
 }
 
 function textField(field: number, text: string): Uint8Array {
-  return text === "" ? new Uint8Array(0) : bytesField(field, encodeText(text));
+  return text === "" ? none : bytesField(field, encodeText(text));
 }
 
 function bytesField(field: number, bytes: Uint8Array): Uint8Array {
@@ -168,9 +169,11 @@ export class RequestReader {
     while (cursor.next()) {
       if (cursor.type === 2) {
         if (cursor.field === 1) {
+          if (!isText(buffer, cursor.start, cursor.end)) return false;
           this.serviceStart = cursor.start;
           this.serviceEnd = cursor.end;
         } else if (cursor.field === 2) {
+          if (!isText(buffer, cursor.start, cursor.end)) return false;
           this.methodStart = cursor.start;
           this.methodEnd = cursor.end;
         } else if (cursor.field === 3) {
@@ -185,8 +188,7 @@ export class RequestReader {
         this.timeoutHigh = cursor.high;
       }
     }
-    return !cursor.failed && isText(buffer, this.serviceStart, this.serviceEnd) &&
-      isText(buffer, this.methodStart, this.methodEnd);
+    return !cursor.failed;
   }
 }
 
@@ -200,11 +202,14 @@ export class ResponseReader {
   /** Undefined for OK, whether it was left out (Go) or written as an empty status (Rust). */
   status: Status | undefined = undefined;
   extensions: ResponseExtensions | undefined = undefined;
+  /** The status as far as it was read; its code may still be 0. */
+  #partial: Status | undefined = undefined;
 
   read(buffer: Uint8Array, start: number, end: number): boolean {
     this.payloadStart = this.payloadEnd = start;
     this.status = undefined;
     this.extensions = undefined;
+    this.#partial = undefined;
     const cursor = this.#cursor;
     cursor.open(buffer, start, end);
     while (cursor.next()) {
@@ -215,18 +220,27 @@ export class ResponseReader {
       } else if (cursor.field === 1) {
         if (!this.#readStatus(buffer, cursor.start, cursor.end)) return false;
       } else if (cursor.field === 100) {
-        if (!this.readExtensions(buffer, cursor.start, cursor.end)) return false;
+        if (!this.#readExtensions(buffer, cursor.start, cursor.end)) return false;
       }
     }
+    const partial = this.#partial as Status | undefined;
+    if (partial !== undefined && partial.code !== 0) this.status = partial;
     return !cursor.failed;
   }
 
-  /** Reads the data of a metadata frame, or field 100 of a response. */
+  /** Reads the data of a metadata frame: the message of a response's field 100. */
   readExtensions(buffer: Uint8Array, start: number, end: number): boolean {
+    this.extensions = undefined;
+    return this.#readExtensions(buffer, start, end);
+  }
+
+  // A message field that comes twice is merged, as protobuf demands.
+
+  #readExtensions(buffer: Uint8Array, start: number, end: number): boolean {
     const inner = this.#inner;
-    let version = 0;
-    let windowBytes = 0;
-    const metadata: string[] = [];
+    let version = this.extensions?.version ?? 0;
+    let windowBytes = this.extensions?.windowBytes ?? 0;
+    const metadata = this.extensions?.metadata.slice() ?? [];
     inner.open(buffer, start, end);
     while (inner.next()) {
       if (inner.field === 1 && inner.type === 0) version = inner.low >>> 0;
@@ -241,10 +255,9 @@ export class ResponseReader {
 
   #readStatus(buffer: Uint8Array, start: number, end: number): boolean {
     const inner = this.#inner;
-    // A field that comes twice is merged, as protobuf demands.
-    let code = this.status?.code ?? 0;
-    let message: string | undefined = this.status?.message ?? "";
-    const details: ErrorDetail[] = this.status?.details.slice() ?? [];
+    let code = this.#partial?.code ?? 0;
+    let message: string | undefined = this.#partial?.message ?? "";
+    const details: ErrorDetail[] = this.#partial?.details.slice() ?? [];
     inner.open(buffer, start, end);
     while (inner.next()) {
       if (inner.field === 1 && inner.type === 0) code = inner.low | 0;
@@ -255,7 +268,7 @@ export class ResponseReader {
         if (!this.#readDetail(buffer, inner.start, inner.end, details)) return false;
       }
     }
-    this.status = code === 0 ? undefined : { code, message, details };
+    this.#partial = { code, message, details };
     return !inner.failed;
   }
 

@@ -7,25 +7,35 @@ import { assert } from "../../base/assert.ts";
 
 const none = new Uint8Array(0);
 
-/** Buffers of one size, kept for reuse up to a number. */
+/** A grown buffer that is kept for reuse is at most this large. */
+const grownBytesMax = 1 << 20;
+
+/** Buffers of one size, kept for reuse up to a number, and one that had to grow. */
 export class BufferPool {
   readonly bufferBytes: number;
   readonly #free: Uint8Array[] = [];
   readonly #freeMax: number;
+  #grown: Uint8Array | undefined = undefined;
 
   constructor(bufferBytes: number, freeMax: number) {
     this.bufferBytes = bufferBytes;
     this.#freeMax = freeMax;
   }
 
-  take(): Uint8Array {
-    return this.#free.pop() ?? new Uint8Array(this.bufferBytes);
+  /** A buffer of at least this many bytes. */
+  take(bytes: number): Uint8Array {
+    if (bytes <= this.bufferBytes) return this.#free.pop() ?? new Uint8Array(this.bufferBytes);
+    const grown = this.#grown;
+    if (grown === undefined || grown.length < bytes) return new Uint8Array(bytes);
+    this.#grown = undefined;
+    return grown;
   }
 
-  /** Only buffers of the pool's size are kept; a grown one is left to the collector. */
   give(buffer: Uint8Array): void {
-    if (buffer.length === this.bufferBytes && this.#free.length < this.#freeMax) {
-      this.#free.push(buffer);
+    if (buffer.length === this.bufferBytes) {
+      if (this.#free.length < this.#freeMax) this.#free.push(buffer);
+    } else if (buffer.length <= grownBytesMax && buffer.length > (this.#grown?.length ?? 0)) {
+      this.#grown = buffer;
     }
   }
 }
@@ -82,14 +92,8 @@ export class Output {
     if (needed <= this.bytes.length) {
       this.bytes.copyWithin(0, this.start, this.end);
     } else {
-      let grown: Uint8Array;
-      if (needed <= this.#pool.bufferBytes) {
-        grown = this.#pool.take();
-      } else {
-        let size = this.bytes.length * 2;
-        if (size < needed) size = needed;
-        grown = new Uint8Array(size);
-      }
+      const doubled = this.bytes.length * 2;
+      const grown = this.#pool.take(doubled > needed ? doubled : needed);
       grown.set(this.bytes.subarray(this.start, this.end));
       if (this.bytes !== none) this.#pool.give(this.bytes);
       this.bytes = grown;

@@ -117,12 +117,14 @@ export class ServerConnection<T> extends Connection<ServerCall<T>> {
       this.#respondTooLarge(call, whole);
       return;
     }
-    if (whole > this.limits.queueBytesMax - this.output.queuedBytes) {
+    const queued = this.output.queuedBytes;
+    if (queued > 0 && whole > this.limits.queueBytesMax - queued) {
       this.limitHit("connection_queue");
       this.respondStatus(call, exhausted("the connection's send queue is full"), metadata);
       return;
     }
     this.#owesAgreement = false;
+    this.noteFrame(whole);
     const at = this.output.reserve(frameHeaderBytes + whole);
     writeHeader(this.output.bytes, at, whole, call.id, FrameType.response, 0);
     writeOkResponse(this.output.bytes, at + frameHeaderBytes, payload);
