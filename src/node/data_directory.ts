@@ -59,10 +59,29 @@ export async function openDataDirectory(
   }
   try {
     const nodeId = await readOrMakeIdentity(disk, random, path);
+    await syncParents(disk, path);
     return { path, nodeId, socket, release: () => lock.release() };
   } catch (error) {
     await lock.release();
     throw error instanceof DiskError ? explain(path, error) : error;
+  }
+}
+
+/**
+ * The folder's own name must survive a power loss too, and those of the parents that were made with
+ * it. Always, because the start that made them may have been cut short. A parent that may not be
+ * opened was not made here.
+ */
+async function syncParents(disk: Disk, path: string): Promise<void> {
+  for (let folder = path; folder !== "/" && folder !== ".";) {
+    const slash = folder.lastIndexOf("/");
+    folder = slash > 0 ? folder.slice(0, slash) : slash === 0 ? "/" : ".";
+    try {
+      await disk.syncDirectory(folder);
+    } catch (error) {
+      if (error instanceof DiskError && error.kind === "denied") return;
+      throw error;
+    }
   }
 }
 

@@ -79,6 +79,7 @@ export class NodeRpc {
       waitForReady: options.waitForReady,
       timeoutMs: options.timeoutMs,
       limits: { ...parts.limits, ...options.limits },
+      onClose: () => this.#channels.delete(channel),
     });
     this.#channels.add(channel);
     return channel;
@@ -93,9 +94,13 @@ export class NodeRpc {
     return createClient(service, this.channel(address, options), options.interceptors);
   }
 
+  /** Channels that are open. */
+  get channelCount(): number {
+    return this.#channels.size;
+  }
+
   /** Closes every channel. */
   close(): void {
-    for (const channel of this.#channels) channel.close();
-    this.#channels.clear();
+    for (const channel of [...this.#channels]) channel.close();
   }
 }

@@ -46,9 +46,12 @@ export class Sender {
           });
           return;
         }
-        const room = link.machine.send(call, data);
+        // The flush may make the room at once: whoever waits for it waits before.
+        const waits = link.machine.send(call, data)
+          ? undefined
+          : new Promise<void>((resolve) => this.#room = resolve);
         link.flushSoon();
-        if (!room) await new Promise<void>((resolve) => this.#room = resolve);
+        if (waits !== undefined) await waits;
       }
     } catch (error) {
       // The caller's own iterable failed: the call cannot go on, and the caller is told why.

@@ -268,9 +268,10 @@ export class ServerLink extends Link<CallOf> implements ServerEvents<ServedMetho
             `message length ${data.length} exceeds the maximum of ${this.limits.messageBytesMax} bytes`,
           );
         }
-        const room = this.machine.send(call, data);
+        // The flush may make the room at once: whoever waits for it waits before.
+        const waits = this.machine.send(call, data) ? undefined : context.room();
         this.flushSoon();
-        if (!room) await context.room();
+        if (waits !== undefined) await waits;
         if (call.over) return;
       }
       this.machine.finishStream(call, context.responsePairs());

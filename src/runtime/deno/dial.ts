@@ -112,7 +112,7 @@ export async function dialNative(
   } catch (error) {
     // A connection that came to be after all is nobody's.
     dialled.then((native) => native.close(), () => {});
-    throw netError(error, doing, netFlag(address, false));
+    throw netError(error, doing, netFlag(address));
   }
 }
 

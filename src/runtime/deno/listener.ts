@@ -37,7 +37,7 @@ export async function listenPlain<S>(
     if (address.kind === "unix") await clearStale(address.path);
     return new DenoListener(context, options, bind(options));
   } catch (error) {
-    throw netError(error, doing, netFlag(address, true));
+    throw netError(error, doing, netFlag(address));
   }
 }
 

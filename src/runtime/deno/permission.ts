@@ -2,15 +2,16 @@
 import { type Address, formatAddress } from "../../base/address.ts";
 import { netDenied } from "./error.ts";
 
-/** The flags that listening on or dialling an address takes. */
-export function netFlag(address: Address, listening: boolean): string {
+/** The flags that listening on or dialling an address takes; on unix sockets both take the same. */
+export function netFlag(address: Address): string {
   switch (address.kind) {
     case "tcp":
       return hostFlag(address.host, address.port);
     case "unix": {
-      const files = `--allow-read=${address.path}`;
-      return `--allow-net=unix:${address.path} ${files}` +
-        (listening ? ` --allow-write=${address.path}` : "");
+      const { path } = address;
+      // A relative path is taken for files and refused for sockets; a shell makes it whole.
+      const whole = path.startsWith("/") ? path : `$PWD/${path.replace(/^(?:\.\/+)+/, "")}`;
+      return `--allow-net=unix:${whole} --allow-read=${path} --allow-write=${path}`;
     }
     case "abstract":
     case "vsock":
