@@ -25,6 +25,8 @@ import { endWithSteps, formatDuration, runStep, type StepEnd } from "./steps.ts"
 import { writeCheckConfiguration } from "./typecheck.ts";
 
 const cache = "node_modules/.cache/covey";
+/** Reports of this run alone: two runs in one checkout do not read each other's. */
+const reports = `${cache}/reports-${process.pid}`;
 const bun = "node_modules/.bin/bun";
 const deno = "node_modules/.bin/deno";
 /** Nothing is left in the user's home, no color codes in what is kept. */
@@ -195,9 +197,8 @@ async function runArea(
   importMap: string | undefined,
 ): Promise<Run> {
   const limit = limits(area.name);
-  const reportPath = `${cache}/report-${runtime}-${area.name}.xml`;
-  const uncaughtPath = `${cache}/uncaught-${area.name}.txt`;
-  for (const path of [reportPath, uncaughtPath]) rmSync(path, { force: true });
+  const reportPath = `${reports}/${runtime}-${area.name}.xml`;
+  const uncaughtPath = `${reports}/uncaught-${area.name}.txt`;
   const files = area.files.map((file) => `./${file}`);
   const preload = area.preload === undefined ? [] : [`--preload=./${area.preload}`];
   const end = runtime === "bun"
@@ -210,7 +211,7 @@ async function runArea(
       ...(importMap === undefined ? [] : [`--import-map=${importMap}`]),
       ...[`--junit-path=${reportPath}`, ...files],
     ], {
-      environment: { ...environment, COVEY_UNCAUGHT: resolve(uncaughtPath) },
+      environment: { ...environment, TEST_UNCAUGHT_FILE: resolve(uncaughtPath) },
       limitMinutes: limit.minutes,
     });
   const read = (path: string): string | undefined =>
@@ -273,7 +274,7 @@ async function main(): Promise<number> {
     return 2;
   }
   endWithSteps();
-  mkdirSync(cache, { recursive: true });
+  mkdirSync(reports, { recursive: true });
   const importMap = await standInForJsr();
   let failed = 0;
   if (wanted.length === 0) failed += await runChecks(planChecks(importMap));
@@ -318,4 +319,8 @@ async function main(): Promise<number> {
   return failed === 0 ? 0 : 1;
 }
 
-process.exitCode = await main();
+try {
+  process.exitCode = await main();
+} finally {
+  rmSync(reports, { recursive: true, force: true });
+}

@@ -4,7 +4,7 @@
  * throws half way loses the rest of its tests, a rejected promise nobody awaits passes (tried).
  * Bun fails both. This writes them down; the test command counts each file that had one as failed.
  */
-const path = Deno.env.get("COVEY_UNCAUGHT");
+const path = Deno.env.get("TEST_UNCAUGHT_FILE");
 
 function report(what: unknown): void {
   if (path === undefined) return;

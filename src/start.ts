@@ -91,15 +91,24 @@ export async function startNode(options: StartOptions = {}): Promise<Node> {
   } catch (error) {
     throw explainDenied(error, environment === true);
   }
+  return await startLoaded(runtime, loaded, { dev, logger });
+}
+
+/** Starts a node from a configuration that was loaded and checked already. */
+export async function startLoaded(
+  runtime: Runtime,
+  loaded: LoadedConfig,
+  options: Pick<StartOptions, "dev" | "logger">,
+): Promise<Node> {
   const { listSettings } = await import("./config/show.ts");
   const { Node } = await import("./node.ts");
   return await Node.start({
     runtime,
     config: loaded.config,
-    dev,
+    dev: options.dev,
     warnings: loaded.warnings,
     settings: () => listSettings(loaded),
-    log: logger,
+    log: options.logger,
   });
 }
 

@@ -1,7 +1,6 @@
 /** `covey agent`: a node in the foreground. */
-import { listSettings } from "../config/show.ts";
 import { loadConfig, type LoadedConfig } from "../config/load.ts";
-import { Node } from "../node.ts";
+import { startLoaded } from "../start.ts";
 import { version } from "../version.ts";
 import { type ConfigFlags, loadRequest } from "./config_flags.ts";
 import type { CliContext } from "./context.ts";
@@ -43,25 +42,24 @@ export async function runAgent(
     runtime.host.onSignal("SIGINT", stop),
   ];
   // Stopped in any case: when whoever was to read the ready line is gone, for instance.
-  await using node = await Node.start({
-    runtime,
-    config: loaded.config,
-    dev: options.dev,
-    warnings: loaded.warnings,
-    settings: () => listSettings(loaded),
-  });
-  const ready = { event: "ready", name: node.name, nodeId: node.nodeId, pid: runtime.host.pid };
-  if (options.json) await context.printJson({ ...ready, listeners: node.listeners });
-  else await context.print(describeReady(node, options.dev));
+  await using node = await startLoaded(runtime, loaded, { dev: options.dev });
+  const { name, nodeId, listeners } = node;
+  const ready = { event: "ready", name, nodeId, pid: runtime.host.pid, listeners };
+  if (options.json) await context.printJson(ready);
+  else await context.print(describeReady(name, listeners, options.dev));
   await stopped;
   // A second signal is the operator's impatience: the default action ends the process.
   for (const subscription of subscriptions) subscription.cancel();
   await node.stop();
 }
 
-function describeReady(node: Node, dev: boolean): string {
-  const { mesh, admin, local } = node.listeners;
-  const lines = [`covey ${version} node ${node.name} is ready`];
+function describeReady(
+  name: string,
+  listeners: Readonly<Record<string, string>>,
+  dev: boolean,
+): string {
+  const { mesh, admin, local } = listeners;
+  const lines = [`covey ${version} node ${name} is ready`];
   if (mesh !== undefined) lines.push(`  rpc    ${mesh}`);
   if (local !== undefined) lines.push(`  local  ${local}`);
   if (admin !== undefined) lines.push(`  admin  ${admin}`);

@@ -44,12 +44,6 @@ export const exceptions: readonly Exception[] = [
     rule: "layout",
     reason: "it uses every library and every part once, on purpose",
   },
-  {
-    path: "src/cli/agent.ts",
-    rule: "layout",
-    about: "may not import node (src/node.ts)",
-    reason: "the command that is a node: it prints the warnings and origins of what it loaded",
-  },
 ];
 
 /** Where the product begins, and what only tests reach. */
