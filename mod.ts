@@ -11,6 +11,9 @@ export { startNode, type StartOptions } from "./src/start.ts";
 export type { Node, NodeState } from "./src/node.ts";
 export type { NodeRpc, ReachOptions } from "./src/node/rpc.ts";
 export type { NodeStatus } from "./src/admin/parts.ts";
+export type { AdminApp } from "./src/admin/schema.ts";
+export type { MetricsRegistry } from "./src/base/metrics.ts";
+export { ConfigError, type Origin, type Problem } from "./src/config/problem.ts";
 export type {
   AdminConfig,
   AdminOptions,
@@ -35,9 +38,9 @@ export {
 } from "./src/standalone.ts";
 export { createClient } from "./src/ttrpc/client.ts";
 export { connectTransport, type ConnectTransportOptions } from "./src/ttrpc/transport.ts";
-export type { Channel, ChannelState } from "./src/ttrpc/channel.ts";
+export type { Channel, ChannelOptions, ChannelState } from "./src/ttrpc/channel.ts";
 export type { BackoffOptions } from "./src/ttrpc/backoff.ts";
-export type { RpcServer, ServeOptions } from "./src/ttrpc/server.ts";
+export type { RpcServer, RpcServerOptions, ServeOptions } from "./src/ttrpc/server.ts";
 export type { ServedMethod, ServiceRegistry } from "./src/ttrpc/registry.ts";
 export { type RpcLimits, rpcLimitsDefault } from "./src/ttrpc/limits.ts";
 export type { RpcCounters } from "./src/ttrpc/counters.ts";
@@ -78,11 +81,14 @@ export {
   type LogRecord,
 } from "./src/base/log.ts";
 export { createLog, type Log, type LogOptions as LogSettings } from "./src/log.ts";
-export type {
-  Listener,
-  Peer,
-  PeerCertificate,
-  PeerCredentials,
-  Runtime,
+export {
+  type Listener,
+  NetError,
+  type NetErrorKind,
+  type Peer,
+  type PeerCertificate,
+  type PeerCredentials,
+  type Runtime,
+  type TlsOptions as TlsMaterial,
 } from "./src/runtime/port.ts";
 export { version } from "./src/version.ts";

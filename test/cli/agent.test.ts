@@ -1,6 +1,6 @@
 /** `covey agent` as a process: ready, drained, refused. */
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import { test } from "node:test";
 import { Code, CoveyError } from "../../src/base/error.ts";
@@ -141,6 +141,12 @@ test("agent: what cannot be served or kept ends it with one line that names the 
         [["--set", "rpc.drain_timeout=soon"], 3, /^--set rpc\.drain_timeout: .*found "soon"/],
         [["--lisen", "x"], 2, /^covey: No flag registered for --lisen, did you mean --listen\?/],
       ];
+      // Where the kernel makes no folders, not even for root.
+      if (existsSync("/sys")) {
+        const denied =
+          /^covey: data directory \/sys\/covey-test is not writable .* grant access to it/;
+        cases.push([[...anyPorts, "--data", "/sys/covey-test"], 5, denied]);
+      }
       for (const [args, code, line] of cases) {
         const run = await runCli(["agent", ...args]);
         assert.match(run.stderr, line);

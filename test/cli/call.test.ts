@@ -93,7 +93,7 @@ test("call: metadata, several of a key, and a deadline that the server is told",
       `${service}/Echo`,
       '{"delayMillis":60000}',
       "--timeout",
-      "100ms",
+      "500ms",
     ]);
     assert.deepEqual(late, {
       code: 1,

@@ -40,7 +40,7 @@ test("call: a Go server, all kinds of call", { skip: go.skip ?? false }, async (
       assert.equal(lines(chat).length, 2);
       const failed = await call(of("Fail", '{"code":7,"message":"not you"}'));
       assert.deepEqual([failed.code, failed.stderr], [5, "covey: not you (permission_denied)\n"]);
-      const late = await call(of("Echo", '{"delayMillis":9000}', "--timeout", "200ms"));
+      const late = await call(of("Echo", '{"delayMillis":9000}', "--timeout", "500ms"));
       assert.equal(late.code, 1, late.stderr);
       assert.match(late.stderr, /\(deadline_exceeded\)\n$/);
     }

@@ -228,7 +228,7 @@ test("call: a server that is not there, not one of ours, or not open to us", () 
         fails(4, [http, "--list"], new RegExp(`^what listens on ${http} does not speak ttrpc: .*`)),
         fails(
           1,
-          [tcp, `${service}/Echo`, '{"delayMillis":9000}', "--timeout", "100ms"],
+          [tcp, `${service}/Echo`, '{"delayMillis":9000}', "--timeout", "500ms"],
           /deadline/,
         ),
       ]);

@@ -25,10 +25,19 @@ export async function deno(
   args: readonly string[],
   limitMs = 60_000,
 ): Promise<Ran> {
+  const inherited = Object.entries(Deno.env.toObject()).filter(([name]) =>
+    !name.startsWith("COVEY_")
+  );
   const child = new Deno.Command(Deno.execPath(), {
     args: [...args],
     cwd: folder,
-    env: { DENO_NO_PROMPT: "1", DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1" },
+    clearEnv: true,
+    env: {
+      ...Object.fromEntries(inherited),
+      DENO_NO_PROMPT: "1",
+      DENO_NO_UPDATE_CHECK: "1",
+      NO_COLOR: "1",
+    },
     stdout: "piped",
     stderr: "piped",
   }).spawn();

@@ -182,7 +182,7 @@ function staticImports(file: string, seen: Set<string>): Set<string> {
 test("admin: a node with it off, and a program that only calls, never load it", () => {
   for (const entry of ["mod.ts", "src/node.ts", "src/cli/agent.ts"]) {
     const loaded = [...staticImports(entry, new Set())];
-    assert.ok(loaded.includes("src/ttrpc/server.ts"), entry);
+    assert.ok(loaded.length > 4, `the imports of ${entry} were followed`);
     assert.deepEqual(loaded.filter((one) => /^src\/admin\/|^npm:hono/.test(one)), []);
   }
   const program = [...staticImports("mod.ts", new Set())];

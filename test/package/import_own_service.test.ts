@@ -8,6 +8,7 @@ import {
   isDeno,
   noPackages,
   readBlocks,
+  root,
   type Scene,
   withScene,
 } from "./import_support.ts";
@@ -88,7 +89,7 @@ test("own service: every block of the document is tried", { skip: npmOutOfReach 
 
 test("own service: the documents name the checkout's versions", () => {
   const { dependencies, devDependencies } = JSON.parse(
-    readFileSync(new URL("../../package.json", import.meta.url), "utf8"),
+    readFileSync(join(root, "package.json"), "utf8"),
   );
   const pins: Record<string, string> = { ...dependencies, ...devDependencies };
   for (const file of ["docs/own_service.md", "docs/quickstart.md"]) {
