@@ -23,7 +23,9 @@ const system = [
 ];
 const below = (path, folder) => path === folder || path.startsWith(`${folder}/`);
 const mayRead = (path) =>
-  path === binary || path === config || below(path, data) || system.some((one) => one.test(path));
+  path === binary || path === config || below(path, data) || system.some((one) => one.test(path)) ||
+  // Its own name in the folder above is made durable at the first start.
+  path === dirname(data);
 const mayWrite = (path) => below(path, data) || /^\/dev\/(null|tty|pts\/\d+)$/.test(path);
 
 const opened = new Map();

@@ -51,15 +51,16 @@ export async function openDataDirectory(
     );
   }
   let lock: DiskLock;
+  let parents: string[];
   try {
+    parents = await parentsToSync(disk, path);
     await disk.makeDirectory(path, 0o700);
     lock = await disk.lock(`${path}/${lockFile}`);
   } catch (error) {
     throw explain(path, error);
   }
   try {
-    const nodeId = await readOrMakeIdentity(disk, random, path);
-    await syncParents(disk, path);
+    const nodeId = await readOrMakeIdentity(disk, random, path, parents);
     return { path, nodeId, socket, release: () => lock.release() };
   } catch (error) {
     await lock.release();
@@ -68,14 +69,28 @@ export async function openDataDirectory(
 }
 
 /**
- * The folder's own name must survive a power loss too, and those of the parents that were made with
- * it. Always, because the start that made them may have been cut short. A parent that may not be
- * opened was not made here.
+ * The folders that get a new name when `path` is made: its parent, and theirs as far as they are
+ * missing too. The nearest comes first.
  */
-async function syncParents(disk: Disk, path: string): Promise<void> {
+async function parentsToSync(disk: Disk, path: string): Promise<string[]> {
+  const parents: string[] = [];
   for (let folder = path; folder !== "/" && folder !== ".";) {
     const slash = folder.lastIndexOf("/");
     folder = slash > 0 ? folder.slice(0, slash) : slash === 0 ? "/" : ".";
+    parents.push(folder);
+    try {
+      await disk.stat(folder);
+      break;
+    } catch (error) {
+      if (!(error instanceof DiskError) || error.kind !== "not-found") throw error;
+    }
+  }
+  return parents;
+}
+
+/** Makes the names in these folders durable. One that may not be opened was not written to here. */
+async function syncParents(disk: Disk, parents: readonly string[]): Promise<void> {
+  for (const folder of parents) {
     try {
       await disk.syncDirectory(folder);
     } catch (error) {
@@ -85,7 +100,12 @@ async function syncParents(disk: Disk, path: string): Promise<void> {
   }
 }
 
-async function readOrMakeIdentity(disk: Disk, random: Random, path: string): Promise<string> {
+async function readOrMakeIdentity(
+  disk: Disk,
+  random: Random,
+  path: string,
+  parents: readonly string[],
+): Promise<string> {
   const file = `${path}/${identityFile}`;
   let bytes: Uint8Array;
   try {
@@ -95,6 +115,9 @@ async function readOrMakeIdentity(disk: Disk, random: Random, path: string): Pro
     if (error.kind === "too-large") throw damaged(file, "is larger than any that covey writes");
     if (error.kind === "is-a-directory") throw damaged(file, "is a folder");
     if (error.kind !== "not-found") throw error;
+    // The folder's own name must survive a power loss before anything in it is promised to. A
+    // folder that holds an identity has been through here.
+    await syncParents(disk, parents);
     const nodeId = makeNodeId(random);
     const text = JSON.stringify({ format, nodeId }) + "\n";
     await disk.replaceFile(file, encodeText(text), 0o600);

@@ -248,6 +248,11 @@ export class Channel {
   #ready(link: ClientLink): void {
     this.#hello?.cancel();
     this.#hello = undefined;
+    if (link.machine.spent) {
+      this.#dialFailed(new NetError("refused", "the peer is shutting down"));
+      link.shut(unavailable("the peer is shutting down"));
+      return;
+    }
     this.#backoff.reset();
     this.#state = "ready";
     this.#dialing = undefined;

@@ -112,6 +112,8 @@ export abstract class PendingCall implements Waiter, CallOwner {
       this.#giveUp(refusal, false);
       return;
     }
+    // Writing it may have broken the connection: then it failed already, or waits for another one.
+    if (call.over) return;
     this.started(link);
     link.flushSoon();
   }

@@ -110,9 +110,7 @@ export class RpcServer {
 
   /** Starts to accept on one more address; the answer has the real port. */
   async listen(options: ServeOptions): Promise<Listener> {
-    if (this.#draining !== undefined) {
-      throw new CoveyError(Code.failedPrecondition, "the server is shutting down");
-    }
+    if (this.#isDraining) throw shuttingDown();
     const listener = await this.#options.net.listen<Link<never>>({
       address: options.address,
       tls: options.tls,
@@ -122,6 +120,10 @@ export class RpcServer {
       handler: linkHandler as unknown as ConnectionHandler<Link<never>>,
       state: (peer) => new ServerLink(this.#side, peer) as unknown as Link<never>,
     });
+    if (this.#isDraining) {
+      listener.stop();
+      throw shuttingDown();
+    }
     this.#listeners.add(listener);
     return listener;
   }
@@ -146,6 +148,10 @@ export class RpcServer {
       this.#stopWatching();
     }
     await this.#draining.promise;
+  }
+
+  get #isDraining(): boolean {
+    return this.#draining !== undefined;
   }
 
   #gone(link: ServerLink): void {
@@ -181,6 +187,10 @@ export class RpcServer {
       this.#sweep = this.#options.clock.timer(sweepMs, sweepServer, this);
     }
   }
+}
+
+function shuttingDown(): CoveyError {
+  return new CoveyError(Code.failedPrecondition, "the server is shutting down");
 }
 
 function sweepServer(server: RpcServer): void {

@@ -25,18 +25,39 @@ const options = { seed: 20261, numRuns: 2000 };
 
 // -- messages --------------------------------------------------------------------------------
 
-const text = fc.oneof(fc.string({ unit: "binary", maxLength: 20 }), fc.constantFrom("", "a", "\ufeff"));
+const text = fc.oneof(
+  fc.string({ unit: "binary", maxLength: 20 }),
+  fc.constantFrom("", "a", "\ufeff"),
+);
 const bytes = fc.oneof(
   fc.uint8Array({ maxLength: 200 }),
   fc.constantFrom(127, 128, 16_383, 16_384).map((length) => new Uint8Array(length).fill(length)),
 );
 const timeout = fc.oneof(
   fc.bigInt({ min: -(1n << 63n), max: (1n << 63n) - 1n }),
-  fc.constantFrom(-1n, 0n, 1n, (1n << 53n) + 1n, (1n << 63n) - 1n, -(1n << 63n), 1n << 31n, 1n << 32n),
+  fc.constantFrom(
+    -1n,
+    0n,
+    1n,
+    (1n << 53n) + 1n,
+    (1n << 63n) - 1n,
+    -(1n << 63n),
+    1n << 31n,
+    1n << 32n,
+  ),
 );
 const pairs = fc.array(fc.tuple(text, text), { maxLength: 5 });
-const request = fc.record({ service: text, method: text, payload: bytes, timeoutNano: timeout, pairs });
-const code = fc.oneof(fc.integer({ min: 1, max: 16 }), fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }));
+const request = fc.record({
+  service: text,
+  method: text,
+  payload: bytes,
+  timeoutNano: timeout,
+  pairs,
+});
+const code = fc.oneof(
+  fc.integer({ min: 1, max: 16 }),
+  fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }),
+);
 const details = fc.array(fc.record({ typeUrl: text, value: fc.uint8Array({ maxLength: 50 }) }), {
   maxLength: 3,
 });
@@ -181,7 +202,9 @@ const requestSoup = soup(
 
 const statusSoup = soup(
   fc.oneof(
-    fc.tuple(code, padding).map(([one, more]) => concatBytes([tag(1, 0), varint(BigInt(one), more)])),
+    fc.tuple(code, padding).map(([one, more]) =>
+      concatBytes([tag(1, 0), varint(BigInt(one), more)])
+    ),
     textBytes.map((one) => delimited(2, one)),
     pairField(3),
     unknown,
@@ -247,7 +270,14 @@ for (const [kind, arbitrary] of kinds) {
         changed[at % changed.length] = value;
         compare(kind, changed, lenient);
         // A byte taken out shifts every length behind it.
-        compare(kind, concatBytes([changed.subarray(0, at % changed.length), changed.subarray(at % changed.length + 1)]), lenient);
+        compare(
+          kind,
+          concatBytes([
+            changed.subarray(0, at % changed.length),
+            changed.subarray(at % changed.length + 1),
+          ]),
+          lenient,
+        );
       }),
       options,
     );
@@ -263,7 +293,12 @@ for (const [kind, arbitrary] of kinds) {
 }
 
 test("nested groups: deep ones are read, too deep ones refused, by both", () => {
-  for (const [depth, accepted] of [[1, true], [50, true], [90, true], [150, false], [5000, false]] as const) {
+  for (
+    const [depth, accepted] of [[1, true], [50, true], [90, true], [150, false], [
+      5000,
+      false,
+    ]] as const
+  ) {
     const nested = concatBytes([
       ...Array.from({ length: depth }, () => tag(9, 3)),
       ...Array.from({ length: depth }, () => tag(9, 4)),

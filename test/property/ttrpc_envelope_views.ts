@@ -22,7 +22,10 @@ const responseReader = new ResponseReader();
 const twin = new WireTwin();
 
 /** Reads at an odd place of a larger buffer, as frames do. */
-function placed<T>(bytes: Uint8Array, read: (buffer: Uint8Array, start: number, end: number) => T): T {
+function placed<T>(
+  bytes: Uint8Array,
+  read: (buffer: Uint8Array, start: number, end: number) => T,
+): T {
   const buffer = new Uint8Array(bytes.length + 9).fill(0x12);
   buffer.set(bytes, 5);
   return read(buffer, 5, 5 + bytes.length);
@@ -74,9 +77,11 @@ export const responseKind: Kind = {
       const { status, extensions } = reader;
       return {
         payload: toHex(buffer.subarray(reader.payloadStart, reader.payloadEnd)),
-        status: status === undefined
-          ? []
-          : [status.code, status.message, ...status.details.flatMap((one) => [one.typeUrl, toHex(one.value)])],
+        status: status === undefined ? [] : [
+          status.code,
+          status.message,
+          ...status.details.flatMap((one) => [one.typeUrl, toHex(one.value)]),
+        ],
         extensions: extensions === undefined
           ? []
           : [extensions.version, extensions.windowBytes, ...extensions.metadata],
@@ -88,9 +93,11 @@ export const responseKind: Kind = {
       return {
         payload: toHex(payload),
         // Code 0 is OK, whatever stands beside it.
-        status: status === undefined || status.code === 0
-          ? []
-          : [status.code, status.message, ...status.details.flatMap((one) => [one.typeUrl, toHex(one.value)])],
+        status: status === undefined || status.code === 0 ? [] : [
+          status.code,
+          status.message,
+          ...status.details.flatMap((one) => [one.typeUrl, toHex(one.value)]),
+        ],
         extensions: extensions === undefined ? [] : [
           extensions.version,
           extensions.windowBytes,
@@ -111,7 +118,9 @@ export const responseKind: Kind = {
       status: status === undefined || (status.code ?? 0) === 0 ? [] : [
         status.code,
         status.message ?? "",
-        ...((status.details ?? []) as Parsed[]).flatMap((one) => [one.typeUrl ?? "", hexOf(one.value)]),
+        ...((status.details ?? []) as Parsed[]).flatMap((
+          one,
+        ) => [one.typeUrl ?? "", hexOf(one.value)]),
       ],
       extensions: extensions === undefined ? [] : [
         extensions.version ?? 0,

@@ -60,12 +60,14 @@ test("Deadlines: against a sorted list", () => {
       assert.equal(heap.nextMs, Math.min(Infinity, ...twin.map((item) => item.deadlineMs)));
     }
     const rest: number[] = [];
-    for (let item = heap.take(Infinity); item; item = heap.take(Infinity)) rest.push(item.deadlineMs);
+    for (let item = heap.take(Infinity); item; item = heap.take(Infinity)) {
+      rest.push(item.deadlineMs);
+    }
     assert.deepEqual(rest, twin.map((item) => item.deadlineMs).toSorted((a, b) => a - b));
   });
 });
 
-test("StreamIds: strict is \"above the highest\", lenient is \"not seen yet\"", () => {
+test('StreamIds: strict is "above the highest", lenient is "not seen yet"', () => {
   seeds(300, (random) => {
     const strict = new StreamIds(true);
     const lenient = new StreamIds(false);
@@ -140,7 +142,8 @@ test("Output: against one long array, whatever is written and consumed", () => {
 test("RouteTable: against a map by names, for known, unknown and awkward names", () => {
   seeds(100, (random) => {
     const alphabet = ["a", "b", "/", ".", "é", ""];
-    const name = () => Array.from({ length: random.below(4) }, () => random.pick(alphabet)).join("");
+    const name = () =>
+      Array.from({ length: random.below(4) }, () => random.pick(alphabet)).join("");
     const routes = new Map<string, Route<number>>();
     for (let index = 0; index < random.below(40); index++) {
       const [service, method] = [name(), name()];

@@ -1,7 +1,7 @@
-/** A managed connection: what was sent, what is tried again, and when it dials. */
+/** A managed connection: when it dials, and how it ends. */
 import assert from "node:assert/strict";
 import type { Address } from "../../src/base/address.ts";
-import { frame, pattern, readRequest, request, response } from "./support/frames.ts";
+import { frame, request, response } from "./support/frames.ts";
 import { turns } from "./support/memory_net.ts";
 import { drain, failure, Feed } from "./support/outcome.ts";
 import { bothTest, memoryTest } from "./support/stage.ts";
@@ -9,213 +9,60 @@ import { open } from "./support/test_frames.ts";
 
 const nowhere: Address = { kind: "tcp", host: "127.0.0.1", port: 1 };
 
-bothTest("not dialled: unavailable and not sent, for all kinds", async (stage) => {
-  const { client } = stage.dial(nowhere);
-  const [echo, sum] = [failure(client.echo({})), failure(client.sum(new Feed()))];
-  const [count, chat] = [drain(client.count({})), drain(client.chat(new Feed()))];
-  for (const error of [await echo, await sum, (await count).error!, (await chat).error!]) {
-    assert.deepEqual([error.code, error.sent], [14, false]);
-    assert.match(error.rawMessage, /tcp:\/\/127.0.0.1:1/);
-  }
-});
+memoryTest(
+  "a peer that is not there is dialled with a back-off that grows to its most",
+  async (stage) => {
+    const backoff = { firstMs: 100, mostMs: 1000 };
+    const { client, channel } = stage.dial(nowhere, { backoff });
+    const waitsMs: number[] = [];
+    for (let round = 0; round < 12; round++) {
+      const before = stage.net.dials;
+      assert.equal((await failure(client.nothing({}))).code, 14);
+      assert.equal(channel.state, "backoff");
+      // Until it is over calls fail at once, without a dial.
+      assert.equal((await failure(client.nothing({}))).sent, false);
+      assert.equal(stage.net.dials, before + 1);
+      const fromMs = stage.clock.nowMs;
+      while (channel.state === "backoff") await stage.clock.advance(1);
+      waitsMs.push(stage.clock.nowMs - fromMs);
+    }
+    waitsMs.forEach((waitMs, round) => {
+      const mostMs = Math.min(100 * 2 ** round, 1000);
+      assert.ok(waitMs >= mostMs / 2 && waitMs <= mostMs + 1, `round ${round} waited ${waitMs} ms`);
+    });
+    assert.ok(new Set(waitsMs.slice(5)).size > 2, "with jitter");
+  },
+);
 
-memoryTest("queued but unwritten: a lost connection says not sent, and unary is tried again", async (stage) => {
-  const raw = await stage.rawServer();
-  const { client, channel } = stage.dial(raw.address);
-  await channel.connect();
-  const first = await raw.accept();
-  first.connection.pause();
-  const written = failure(client.echo({ payload: pattern(1 << 20) }));
-  await turns();
-  const retried = client.nothing({});
-  const feed = new Feed<{ value: bigint }>({ value: 1n });
-  const sum = failure(client.sum(feed));
-  const count = drain(client.count({}));
-  await turns();
-  assert.equal(feed.taken, 1, "its input has been touched");
-  raw.onPeer = (peer) => peer.connection.resume();
-  first.connection.abort();
-  assert.deepEqual([(await written).code, (await written).sent], [14, true]);
-  // What has touched its caller's input, or may have a reader, is not started twice.
-  assert.deepEqual([(await sum).code, (await sum).sent], [14, false]);
-  const { error } = await count;
-  assert.deepEqual([error!.code, error!.sent], [14, false]);
-  const second = await raw.accept();
-  const again = await second.next();
-  assert.equal(readRequest(again).method, "Nothing");
-  second.send(response(again.id));
-  await retried;
-  await turns();
-  assert.deepEqual(second.untaken, [], "only the unsent unary call came again");
-  assert.equal(channel.counters.callsOpen, 0);
-});
+memoryTest(
+  "waiting for readiness calls outlive failed dials, until their deadline",
+  async (stage) => {
+    const { client, channel } = stage.dial(nowhere, { waitForReady: true });
+    const expired = failure(client.nothing({}, { timeoutMs: 500 }));
+    const call = client.nothing({}, { timeoutMs: 60_000 });
+    await stage.clock.advance(1000);
+    assert.deepEqual([(await expired).code, (await expired).sent], [4, false]);
+    assert.ok(stage.net.dials > 2);
+    channel.close();
+    assert.equal((await failure(call)).code, 1);
+  },
+);
 
-memoryTest("a call is tried on three connections, not on more", async (stage) => {
-  const raw = await stage.rawServer();
-  const { client } = stage.dial(raw.address);
-  // These sockets take no byte.
-  stage.net.faults.capacityBytes = 0;
-  const call = failure(client.nothing({}));
-  for (let attempt = 1; attempt <= 3; attempt++) {
-    await turns();
-    (await raw.accept()).connection.abort();
-  }
-  const error = await call;
-  assert.deepEqual([error.code, error.sent], [14, false]);
-  assert.equal(stage.net.dials, 3);
-});
-
-memoryTest("written, whole or in part: sent, and not tried again", async (stage) => {
-  for (const capacityBytes of [1 << 20, 1]) {
-    stage.net.faults.capacityBytes = capacityBytes;
+memoryTest(
+  "waiting for readiness a call goes through as soon as the server is there",
+  async (stage) => {
     const raw = await stage.rawServer();
-    const { client, channel } = stage.dial(raw.address);
-    await channel.connect();
+    raw.listener.stop();
+    const { client } = stage.dial(raw.address, { waitForReady: true });
+    const call = client.nothing({}, { timeoutMs: 60_000 });
+    await stage.clock.advance(2000);
+    await raw.listen(stage.net, raw.address);
+    await stage.clock.advance(20_000);
     const peer = await raw.accept();
-    peer.connection.pause();
-    const call = failure(client.echo({ payload: pattern(1000) }));
-    await turns();
-    peer.connection.abort();
-    const error = await call;
-    assert.deepEqual([error.code, error.sent], [14, true], `${capacityBytes}`);
-    await turns();
-    assert.equal(raw.peers.length, 1);
-  }
-});
-
-memoryTest("given up in the output: it may still be sent, so the error says so", async (stage) => {
-  const raw = await stage.rawServer();
-  const { client, channel } = stage.dial(raw.address);
-  await channel.connect();
-  const peer = await raw.accept();
-  stage.net.faults.capacityBytes = 20;
-  peer.connection.pause();
-  const first = failure(client.echo({}, { timeoutMs: 30 }));
-  await turns();
-  const controller = new AbortController();
-  const expired = failure(client.echo({}, { timeoutMs: 50 }));
-  const canceled = failure(client.echo({}, { signal: controller.signal }));
-  await turns();
-  controller.abort();
-  await stage.clock.advance(60);
-  const ends = [await first, await expired, await canceled];
-  peer.connection.resume();
-  stage.net.faults.capacityBytes = 1000;
-  const arrived = await peer.take(3);
-  assert.deepEqual(ends.map((error) => [error.code, error.sent]), [[4, true], [4, true], [1, true]]);
-  assert.deepEqual(arrived.map((one) => one.id), [1, 3, 5]);
-});
-
-memoryTest("given up while it waits for the output: not sent, and it never arrives", async (stage) => {
-  const raw = await stage.rawServer();
-  const { client, channel } = stage.dial(raw.address);
-  await channel.connect();
-  const peer = await raw.accept();
-  peer.connection.pause();
-  const controller = new AbortController();
-  const large = failure(client.echo({ payload: pattern(1 << 20) }));
-  await turns();
-  const calls = [
-    failure(client.echo({}, { timeoutMs: 50 })),
-    failure(client.echo({}, { signal: controller.signal })),
-    drain(client.count({}, { timeoutMs: 50 })).then((one) => one.error!),
-    failure(client.sum(new Feed(), { signal: controller.signal })),
-  ];
-  await turns();
-  controller.abort();
-  await stage.clock.advance(60);
-  const codes = (await Promise.all(calls)).map((error) => [error.code, error.sent]);
-  assert.deepEqual(codes, [[4, false], [1, false], [4, false], [1, false]]);
-  peer.connection.resume();
-  const after = client.nothing({});
-  assert.equal((await peer.next()).data.length > 1 << 20, true);
-  const next = await peer.next();
-  assert.deepEqual([next.id, readRequest(next).method], [3, "Nothing"], "ids have no gap either");
-  peer.send(response(3));
-  await after;
-  peer.connection.close();
-  await large;
-});
-
-memoryTest("a deadline covers waiting for a connection, a cancel ends it", async (stage) => {
-  stage.net.faults.dialsHang = true;
-  const { address } = await stage.serve();
-  const { client, channel } = stage.dial(address, { dialTimeoutMs: 10_000 });
-  const controller = new AbortController();
-  const waits = [
-    failure(client.echo({}, { timeoutMs: 100 })),
-    drain(client.count({}, { timeoutMs: 100 })).then((one) => one.error!),
-    failure(client.sum(new Feed(), { signal: controller.signal })),
-    drain(client.chat(new Feed(), { signal: controller.signal })).then((one) => one.error!),
-  ];
-  await turns();
-  assert.equal(channel.state, "connecting");
-  await stage.clock.advance(99);
-  controller.abort();
-  await stage.clock.advance(1);
-  const ends = (await Promise.all(waits)).map((error) => [error.code, error.sent]);
-  assert.deepEqual(ends, [[4, false], [4, false], [1, false], [1, false]]);
-  const late = client.nothing({}, { timeoutMs: 100 });
-  stage.net.faults.dialsHang = false;
-  await late;
-  assert.equal(stage.net.dials, 1);
-});
-
-memoryTest("an aborted signal, and a reason of the caller's own", async (stage) => {
-  const { client } = await stage.pair();
-  const already = await failure(client.echo({}, { signal: AbortSignal.abort() }));
-  assert.deepEqual([already.code, already.sent], [1, false]);
-  const timeout = AbortSignal.abort(new DOMException("late", "TimeoutError"));
-  assert.equal((await failure(client.echo({}, { signal: timeout }))).code, 4);
-  const stream = drain(client.count({}, { signal: AbortSignal.abort() }));
-  assert.deepEqual([(await stream).error!.code, (await stream).error!.sent], [1, false]);
-});
-
-memoryTest("a peer that is not there is dialled with a back-off that grows to its most", async (stage) => {
-  const backoff = { firstMs: 100, mostMs: 1000 };
-  const { client, channel } = stage.dial(nowhere, { backoff });
-  const waitsMs: number[] = [];
-  for (let round = 0; round < 12; round++) {
-    const before = stage.net.dials;
-    assert.equal((await failure(client.nothing({}))).code, 14);
-    assert.equal(channel.state, "backoff");
-    // Until it is over calls fail at once, without a dial.
-    assert.equal((await failure(client.nothing({}))).sent, false);
-    assert.equal(stage.net.dials, before + 1);
-    const fromMs = stage.clock.nowMs;
-    while (channel.state === "backoff") await stage.clock.advance(1);
-    waitsMs.push(stage.clock.nowMs - fromMs);
-  }
-  waitsMs.forEach((waitMs, round) => {
-    const mostMs = Math.min(100 * 2 ** round, 1000);
-    assert.ok(waitMs >= mostMs / 2 && waitMs <= mostMs + 1, `round ${round} waited ${waitMs} ms`);
-  });
-  assert.ok(new Set(waitsMs.slice(5)).size > 2, "with jitter");
-});
-
-memoryTest("waiting for readiness calls outlive failed dials, until their deadline", async (stage) => {
-  const { client, channel } = stage.dial(nowhere, { waitForReady: true });
-  const expired = failure(client.nothing({}, { timeoutMs: 500 }));
-  const call = client.nothing({}, { timeoutMs: 60_000 });
-  await stage.clock.advance(1000);
-  assert.deepEqual([(await expired).code, (await expired).sent], [4, false]);
-  assert.ok(stage.net.dials > 2);
-  channel.close();
-  assert.equal((await failure(call)).code, 1);
-});
-
-memoryTest("waiting for readiness a call goes through as soon as the server is there", async (stage) => {
-  const raw = await stage.rawServer();
-  raw.listener.stop();
-  const { client } = stage.dial(raw.address, { waitForReady: true });
-  const call = client.nothing({}, { timeoutMs: 60_000 });
-  await stage.clock.advance(2000);
-  await raw.listen(stage.net, raw.address);
-  await stage.clock.advance(20_000);
-  const peer = await raw.accept();
-  peer.send(response((await peer.next()).id));
-  await call;
-});
+    peer.send(response((await peer.next()).id));
+    await call;
+  },
+);
 
 bothTest("after a loss the next call dials again", async (stage) => {
   const raw = await stage.rawServer();
@@ -297,6 +144,18 @@ memoryTest("a peer that never answers the hello is a failed dial", async (stage)
   assert.equal(peer.ended || peer.closed, true);
 });
 
+memoryTest("a peer that says goodbye before it is ready is a failed dial", async (stage) => {
+  const raw = await stage.rawServer();
+  const { client, channel } = stage.dial(raw.address, { peer: "covey" });
+  const call = failure(client.nothing({}));
+  const peer = await raw.accept();
+  const { id } = await peer.next();
+  peer.send(frame(1, 8, 0), response(id, { extensions: { version: 1, windowBytes: 65536 } }));
+  assert.deepEqual([(await call).code, (await call).sent, channel.state], [14, false, "backoff"]);
+  await turns();
+  assert.deepEqual([stage.net.dials, channel.counters.connectionsOpen], [1, 0]);
+});
+
 memoryTest("a peer that closes instead of answering the hello is a failed dial", async (stage) => {
   const raw = await stage.rawServer();
   raw.onPeer = (peer) => peer.connection.close();
@@ -328,38 +187,41 @@ memoryTest("keepalive: a covey peer that gives no sign of life is given up", asy
   assert.equal(channel.counters.connectionsBrokenTotal, 1);
 });
 
-memoryTest("keepalive: a server gives up a dead covey client, and ends its handlers", async (stage) => {
-  const aborted: number[] = [];
-  const { address, server } = await stage.serve({
-    limits: { keepaliveIntervalMs: 10_000, keepaliveTimeoutMs: 5000 },
-    handlers: {
-      nothing: (_, { signal }) =>
-        new Promise((resolve) =>
-          signal.addEventListener("abort", () => {
-            aborted.push((signal.reason as { code: number }).code);
-            resolve({});
-          })
-        ),
-    },
-  });
-  const { client } = stage.dial(address, { peer: "covey", limits: { keepaliveIntervalMs: 0 } });
-  const call = failure(client.nothing({}));
-  await turns();
-  await stage.clock.advance(60_000);
-  assert.equal(server.connections, 1, "a living client answers");
-  const raw = await stage.raw(address);
-  const metadata = [{ key: "covey-extensions", value: "1;window=65536" }];
-  raw.send(request(1, 0, { service: "x", method: "y", metadata }), open(3, 0, "Nothing"));
-  await turns();
-  assert.equal(server.connections, 2);
-  await stage.clock.advance(20_000);
-  assert.equal(server.connections, 1);
-  assert.deepEqual(aborted, [14]);
-  const stopped = server.stop(0);
-  await stage.clock.advance(1);
-  await stopped;
-  assert.equal((await call).code, 14);
-});
+memoryTest(
+  "keepalive: a server gives up a dead covey client, and ends its handlers",
+  async (stage) => {
+    const aborted: number[] = [];
+    const { address, server } = await stage.serve({
+      limits: { keepaliveIntervalMs: 10_000, keepaliveTimeoutMs: 5000 },
+      handlers: {
+        nothing: (_, { signal }) =>
+          new Promise((resolve) =>
+            signal.addEventListener("abort", () => {
+              aborted.push((signal.reason as { code: number }).code);
+              resolve({});
+            })
+          ),
+      },
+    });
+    const { client } = stage.dial(address, { peer: "covey", limits: { keepaliveIntervalMs: 0 } });
+    const call = failure(client.nothing({}));
+    await turns();
+    await stage.clock.advance(60_000);
+    assert.equal(server.connections, 1, "a living client answers");
+    const raw = await stage.raw(address);
+    const metadata = [{ key: "covey-extensions", value: "1;window=65536" }];
+    raw.send(request(1, 0, { service: "x", method: "y", metadata }), open(3, 0, "Nothing"));
+    await turns();
+    assert.equal(server.connections, 2);
+    await stage.clock.advance(20_000);
+    assert.equal(server.connections, 1);
+    assert.deepEqual(aborted, [14]);
+    const stopped = server.stop(0);
+    await stage.clock.advance(1);
+    await stopped;
+    assert.equal((await call).code, 14);
+  },
+);
 
 memoryTest("closing a channel ends everything once, and it stays closed", async (stage) => {
   const { client, channel, server } = await stage.pair({
@@ -375,7 +237,11 @@ memoryTest("closing a channel ends everything once, and it stays closed", async 
   const late = await failure(client.nothing({}));
   assert.deepEqual([late.code, late.sent], [1, false]);
   await turns();
-  assert.deepEqual([channel.state, server.connections, channel.counters.callsOpen], ["closed", 0, 0]);
+  assert.deepEqual([channel.state, server.connections, channel.counters.callsOpen], [
+    "closed",
+    0,
+    0,
+  ]);
 });
 
 memoryTest("closing a channel during a dial ends the waiting calls and the dial", async (stage) => {
@@ -391,44 +257,50 @@ memoryTest("closing a channel during a dial ends the waiting calls and the dial"
   assert.equal(server.counters.connectionsTotal, 0);
 });
 
-memoryTest("a caller that closes the channel from inside another call's start leaves nothing", async (stage) => {
-  stage.net.faults.dialsHang = true;
-  const { address } = await stage.serve();
-  const { client, channel } = stage.dial(address);
-  const input: AsyncIterable<{ value: bigint }> = {
-    [Symbol.asyncIterator]() {
-      channel.close();
-      return new Feed<{ value: bigint }>();
-    },
-  };
-  const first = failure(client.sum(input));
-  const second = failure(client.nothing({}));
-  await turns();
-  stage.net.faults.dialsHang = false;
-  assert.equal((await first).code, 1);
-  assert.equal((await second).code, 1);
-});
+memoryTest(
+  "a caller that closes the channel from inside another call's start leaves nothing",
+  async (stage) => {
+    stage.net.faults.dialsHang = true;
+    const { address } = await stage.serve();
+    const { client, channel } = stage.dial(address);
+    const input: AsyncIterable<{ value: bigint }> = {
+      [Symbol.asyncIterator]() {
+        channel.close();
+        return new Feed<{ value: bigint }>();
+      },
+    };
+    const first = failure(client.sum(input));
+    const second = failure(client.nothing({}));
+    await turns();
+    stage.net.faults.dialsHang = false;
+    assert.equal((await first).code, 1);
+    assert.equal((await second).code, 1);
+  },
+);
 
-memoryTest("a call that is cancelled from inside another call's start does not run", async (stage) => {
-  stage.net.faults.dialsHang = true;
-  const { address, server } = await stage.serve();
-  const { client, channel } = stage.dial(address);
-  const controller = new AbortController();
-  const input: AsyncIterable<{ value: bigint }> = {
-    [Symbol.asyncIterator]() {
-      controller.abort();
-      const feed = new Feed<{ value: bigint }>();
-      feed.end();
-      return feed;
-    },
-  };
-  const first = client.sum(input);
-  const second = failure(client.nothing({}, { signal: controller.signal }));
-  await turns();
-  stage.net.faults.dialsHang = false;
-  assert.equal((await second).code, 1);
-  await first;
-  await client.echo({});
-  assert.equal(server.counters.callsTotal, 2);
-  assert.equal(channel.counters.callsOpen, 0);
-});
+memoryTest(
+  "a call that is cancelled from inside another call's start does not run",
+  async (stage) => {
+    stage.net.faults.dialsHang = true;
+    const { address, server } = await stage.serve();
+    const { client, channel } = stage.dial(address);
+    const controller = new AbortController();
+    const input: AsyncIterable<{ value: bigint }> = {
+      [Symbol.asyncIterator]() {
+        controller.abort();
+        const feed = new Feed<{ value: bigint }>();
+        feed.end();
+        return feed;
+      },
+    };
+    const first = client.sum(input);
+    const second = failure(client.nothing({}, { signal: controller.signal }));
+    await turns();
+    stage.net.faults.dialsHang = false;
+    assert.equal((await second).code, 1);
+    await first;
+    await client.echo({});
+    assert.equal(server.counters.callsTotal, 2);
+    assert.equal(channel.counters.callsOpen, 0);
+  },
+);

@@ -310,8 +310,10 @@ test("19 server machine: metadata arrives as sent, and invalid UTF-8 is answered
     "0a0173 1201ff",
   ];
   bad.forEach((text, index) => {
-    const envelope = Uint8Array.from(text.replaceAll(" ", "").match(/../g)!, (two) =>
-      parseInt(two, 16));
+    const envelope = Uint8Array.from(
+      text.replaceAll(" ", "").match(/../g)!,
+      (two) => parseInt(two, 16),
+    );
     server.receive(frame(3 + 2 * index, 1, 0, envelope));
   });
   server.receive(request(21, 0, unary));

@@ -18,64 +18,70 @@ class Gate {
     new Promise((resolve, reject) => this.waiting.push({ resolve, reject }));
 }
 
-memoryTest("no handler runs before its peer is known, however early the bytes came", async (stage) => {
-  stage.net.faults.oneMoreAfterPause = true;
-  const gate = new Gate();
-  const names: string[] = [];
-  const { address } = await stage.serve({
-    identify: gate.identify,
-    handlers: {
-      nothing(_, context) {
-        names.push(context.identity.name);
-        return {};
+memoryTest(
+  "no handler runs before its peer is known, however early the bytes came",
+  async (stage) => {
+    stage.net.faults.oneMoreAfterPause = true;
+    const gate = new Gate();
+    const names: string[] = [];
+    const { address } = await stage.serve({
+      identify: gate.identify,
+      handlers: {
+        nothing(_, context) {
+          names.push(context.identity.name);
+          return {};
+        },
+        async sum(requests, context) {
+          names.push(context.identity.name);
+          let count = 0;
+          for await (const _ of requests) count++;
+          return { count };
+        },
       },
-      async sum(requests, context) {
-        names.push(context.identity.name);
-        let count = 0;
-        for await (const _ of requests) count++;
-        return { count };
-      },
-    },
-  });
-  const peer = await stage.raw(address);
-  peer.send(open(1, 0, "Nothing"), open(3, 6, "Sum"));
-  await turns();
-  peer.send(data(3, sumMessage(1n)), close(3), open(5, 0, "Nothing"));
-  await turns();
-  assert.deepEqual(names, []);
-  assert.deepEqual(peer.frames, []);
-  gate.waiting[0].resolve(known);
-  const frames = await peer.take(3);
-  assert.deepEqual(frames.map((one) => one.id).toSorted(), [1, 3, 5]);
-  assert.deepEqual(names, ["somebody", "somebody", "somebody"]);
-});
+    });
+    const peer = await stage.raw(address);
+    peer.send(open(1, 0, "Nothing"), open(3, 6, "Sum"));
+    await turns();
+    peer.send(data(3, sumMessage(1n)), close(3), open(5, 0, "Nothing"));
+    await turns();
+    assert.deepEqual(names, []);
+    assert.deepEqual(peer.frames, []);
+    gate.waiting[0].resolve(known);
+    const frames = await peer.take(3);
+    assert.deepEqual(frames.map((one) => one.id).toSorted(), [1, 3, 5]);
+    assert.deepEqual(names, ["somebody", "somebody", "somebody"]);
+  },
+);
 
-bothTest("an identification that hangs blocks only its own connection, and times out", async (stage) => {
-  const gate = new Gate();
-  let first = true;
-  const { address, server } = await stage.serve({
-    limits: { handshakeMs: 100 },
-    identify: () => {
-      if (!first) return known;
-      first = false;
-      return gate.identify();
-    },
-  });
-  const stuck = await stage.raw(address);
-  stuck.send(echo(1, {}));
-  await turns();
-  const { client } = stage.dial(address);
-  await client.echo({ payload: pattern(10) });
-  await stage.elapse(101);
-  await stuck.gone();
-  assert.equal(stuck.frames.length, 0);
-  assert.equal(server.counters.connectionsRefusedTotal, 1);
-  // The answer that comes too late changes nothing.
-  gate.waiting[0].resolve(known);
-  await client.echo({});
-  while (server.connections > 1) await turns(1);
-  assert.equal(server.counters.callsTotal, 2);
-});
+bothTest(
+  "an identification that hangs blocks only its own connection, and times out",
+  async (stage) => {
+    const gate = new Gate();
+    let first = true;
+    const { address, server } = await stage.serve({
+      limits: { handshakeMs: 100 },
+      identify: () => {
+        if (!first) return known;
+        first = false;
+        return gate.identify();
+      },
+    });
+    const stuck = await stage.raw(address);
+    stuck.send(echo(1, {}));
+    await turns();
+    const { client } = stage.dial(address);
+    await client.echo({ payload: pattern(10) });
+    await stage.elapse(101);
+    await stuck.gone();
+    assert.equal(stuck.frames.length, 0);
+    assert.equal(server.counters.connectionsRefusedTotal, 1);
+    // The answer that comes too late changes nothing.
+    gate.waiting[0].resolve(known);
+    await client.echo({});
+    while (server.connections > 1) await turns(1);
+    assert.equal(server.counters.callsTotal, 2);
+  },
+);
 
 bothTest("an identification that refuses closes the connection without a word", async (stage) => {
   const refusals: (() => Identity | Promise<Identity>)[] = [
@@ -142,36 +148,42 @@ bothTest("connections of a server in all: one more is closed and counted", async
   assert.equal(server.counters.connectionsRefusedTotal, 1, "no handshake of theirs times out");
 });
 
-bothTest("connections of a listener: one more is closed and counted by the listener", async (stage) => {
-  const { server } = await stage.serve({ limits: { connectionsPerListenerMax: 1 } });
-  const listener = await server.listen({ address: stage.address() });
-  const first = await stage.raw(listener.address);
-  first.send(echo(1, {}));
-  await first.next();
-  const second = await stage.raw(listener.address);
-  await second.gone();
-  assert.equal(listener.refused, 1);
-  assert.equal(server.connections, 1);
-});
+bothTest(
+  "connections of a listener: one more is closed and counted by the listener",
+  async (stage) => {
+    const { server } = await stage.serve({ limits: { connectionsPerListenerMax: 1 } });
+    const listener = await server.listen({ address: stage.address() });
+    const first = await stage.raw(listener.address);
+    first.send(echo(1, {}));
+    await first.next();
+    const second = await stage.raw(listener.address);
+    await second.gone();
+    assert.equal(listener.refused, 1);
+    assert.equal(server.connections, 1);
+  },
+);
 
-memoryTest("one byte an hour: a frame that is not finished in time closes the connection", async (stage) => {
-  const { address, server } = await stage.serve({ limits: { ioStallMs: 60_000 } });
-  const slow = await stage.raw(address);
-  const bytes = echo(1, { payload: pattern(100) });
-  slow.send(bytes.subarray(0, 1));
-  await stage.clock.advance(59_000);
-  assert.equal(server.connections, 1);
-  await stage.clock.advance(3000);
-  assert.equal(server.connections, 0);
-  assert.equal(server.counters.connectionsBrokenTotal, 1);
-  // Silence between frames is nobody's fault.
-  const quiet = await stage.raw(address);
-  quiet.send(echo(1, {}));
-  await quiet.next();
-  await stage.clock.advance(600_000);
-  quiet.send(echo(3, {}));
-  assert.equal(codeOf(await quiet.next()), 0);
-});
+memoryTest(
+  "one byte an hour: a frame that is not finished in time closes the connection",
+  async (stage) => {
+    const { address, server } = await stage.serve({ limits: { ioStallMs: 60_000 } });
+    const slow = await stage.raw(address);
+    const bytes = echo(1, { payload: pattern(100) });
+    slow.send(bytes.subarray(0, 1));
+    await stage.clock.advance(59_000);
+    assert.equal(server.connections, 1);
+    await stage.clock.advance(3000);
+    assert.equal(server.connections, 0);
+    assert.equal(server.counters.connectionsBrokenTotal, 1);
+    // Silence between frames is nobody's fault.
+    const quiet = await stage.raw(address);
+    quiet.send(echo(1, {}));
+    await quiet.next();
+    await stage.clock.advance(600_000);
+    quiet.send(echo(3, {}));
+    assert.equal(codeOf(await quiet.next()), 0);
+  },
+);
 
 memoryTest("idle connections are closed only where the configuration says so", async (stage) => {
   const { address, server } = await stage.serve({ limits: { idleMs: 5000 } });
@@ -199,40 +211,43 @@ memoryTest("an oversized frame that trickles in is discarded and costs nothing",
   assert.deepEqual([codeOf(refusal), codeOf(fine)], [8, 0]);
 });
 
-memoryTest("a reader that takes all the time survives a sender that pauses between bursts", async (stage) => {
-  const limits = { streamQueueBytesMax: 20_000, streamStallMs: 100 };
-  const { address, server } = await stage.serve({
-    limits,
-    handlers: {
-      async sum(requests) {
-        let count = 0;
-        for await (const _ of requests) {
-          count++;
-          await new Promise<void>((resolve) => stage.clock.timer(20, resolve, undefined));
-        }
-        return { count };
+memoryTest(
+  "a reader that takes all the time survives a sender that pauses between bursts",
+  async (stage) => {
+    const limits = { streamQueueBytesMax: 20_000, streamStallMs: 100 };
+    const { address, server } = await stage.serve({
+      limits,
+      handlers: {
+        async sum(requests) {
+          let count = 0;
+          for await (const _ of requests) {
+            count++;
+            await new Promise<void>((resolve) => stage.clock.timer(20, resolve, undefined));
+          }
+          return { count };
+        },
       },
-    },
-  });
-  const peer = await stage.raw(address);
-  stage.net.faults.chunkBytesMax = 16_000;
-  peer.send(open(1, 6, "Sum"), data(1, sumMessage(1n)));
-  const message = new Uint8Array(1000);
-  message.set([0x12, 0xe5, 0x07]);
-  // Each burst is more than the queue; the reader works on it until the next one comes.
-  for (let burst = 0; burst < 5; burst++) {
-    await stage.clock.advance(burst === 0 ? 5 : 531);
-    // A lone message in between finds the queue short again.
-    peer.send(data(1, message));
-    await stage.clock.advance(122);
-    for (let index = 0; index < 35; index++) peer.send(data(1, message));
-  }
-  await stage.clock.advance(1000);
-  assert.deepEqual(server.counters.limitHits.stream_queue, 0);
-  peer.send(close(1));
-  await stage.clock.advance(1000);
-  assert.equal(codeOf(await peer.next()), 0);
-});
+    });
+    const peer = await stage.raw(address);
+    stage.net.faults.chunkBytesMax = 16_000;
+    peer.send(open(1, 6, "Sum"), data(1, sumMessage(1n)));
+    const message = new Uint8Array(1000);
+    message.set([0x12, 0xe5, 0x07]);
+    // Each burst is more than the queue; the reader works on it until the next one comes.
+    for (let burst = 0; burst < 5; burst++) {
+      await stage.clock.advance(burst === 0 ? 5 : 531);
+      // A lone message in between finds the queue short again.
+      peer.send(data(1, message));
+      await stage.clock.advance(122);
+      for (let index = 0; index < 35; index++) peer.send(data(1, message));
+    }
+    await stage.clock.advance(1000);
+    assert.deepEqual(server.counters.limitHits.stream_queue, 0);
+    peer.send(close(1));
+    await stage.clock.advance(1000);
+    assert.equal(codeOf(await peer.next()), 0);
+  },
+);
 
 bothTest("one server, several listeners, one registry", async (stage) => {
   const { server, address } = await stage.serve();

@@ -16,7 +16,14 @@ import {
   response,
   show,
 } from "./support/frames.ts";
-import { ClientHarness, codes, error, offer, ServerHarness, takeOutput } from "./support/machines.ts";
+import {
+  ClientHarness,
+  codes,
+  error,
+  offer,
+  ServerHarness,
+  takeOutput,
+} from "./support/machines.ts";
 
 const unary = { service: "s", method: "u" };
 
@@ -81,7 +88,11 @@ test("against a peer that agreed to nothing a client sends not one byte more", (
 });
 
 /** A session that makes a server use all that it can. */
-function serverSession(server: ServerHarness, firstId: number, metadata: readonly string[]): Frame[] {
+function serverSession(
+  server: ServerHarness,
+  firstId: number,
+  metadata: readonly string[],
+): Frame[] {
   const id = (index: number) => firstId + 2 * index;
   server.receive(
     request(id(0), 0, unary),
@@ -113,19 +124,25 @@ test("to a client that offered nothing a server answers not one byte more", () =
   assert.deepEqual(wordy.map(show), plain.map(show));
   assert.ok(plain.every((one) => one.type === 2 || one.type === 3));
   // An offer that is refused by configuration, or that nobody can read, changes nothing either.
-  for (const value of ["0;window=4096", "1;window=10", "1;window=4294967296", "", "1;window=", "x"]) {
+  for (
+    const value of ["0;window=4096", "1;window=10", "1;window=4294967296", "", "1;window=", "x"]
+  ) {
     const server = new ServerHarness({ limits });
     server.receive(request(1, 0, { ...unary, metadata: [{ key: "covey-extensions", value }] }));
     server.machine.respond(server.calls.shift()!, none, ["k", "v"]);
     assert.deepEqual(server.shown(), ["00000000 00000001 0200"], value);
-    const frames = serverSession(server, 3, ["k", "v"]).map((one) => show({ ...one, id: one.id - 2 }));
+    const frames = serverSession(server, 3, ["k", "v"]).map((one) =>
+      show({ ...one, id: one.id - 2 })
+    );
     assert.deepEqual(frames, plain.map(show));
   }
   const server = new ServerHarness({ limits, extensions: false });
   server.receive(request(1, 0, { ...unary, metadata: [offer()] }));
   server.machine.respond(server.calls.shift()!, none, ["k", "v"]);
   assert.deepEqual(server.shown(), ["00000000 00000001 0200"]);
-  const frames = serverSession(server, 3, ["k", "v"]).map((one) => show({ ...one, id: one.id - 2 }));
+  const frames = serverSession(server, 3, ["k", "v"]).map((one) =>
+    show({ ...one, id: one.id - 2 })
+  );
   assert.deepEqual(frames, plain.map(show));
 });
 
@@ -175,7 +192,10 @@ test("credit: an unread stream holds at most its window and one message, and oth
   const windowBytes = 8192;
   const server = agreedServer(windowBytes, { streamQueueBytesMax: windowBytes });
   const client = new ClientHarness({ limits: { streamQueueBytesMax: windowBytes } }).agree();
-  server.receive(request(3, 1, { service: "s", method: "d" }), request(5, 1, { service: "s", method: "d" }));
+  server.receive(
+    request(3, 1, { service: "s", method: "d" }),
+    request(5, 1, { service: "s", method: "d" }),
+  );
   client.begin("u");
   const [unread, read] = [client.begin("d"), client.begin("d")].map((call) => call);
   // The machines' ids are the same: 3 is the hello's successor on both sides.
@@ -261,6 +281,11 @@ test("goaway is told once, and calls in flight go on", () => {
   assert.equal(client.machine.spent, true);
   client.receive(response(call.id));
   assert.deepEqual(client.log, ["ready", "goaway", `result ${call.id}`]);
+  // It may overtake the answer to the hello, whose agreement is on its way then.
+  const early = new ClientHarness();
+  early.machine.hello();
+  early.receive(frame(1, 8, 0), response(1, { extensions: { version: 1, windowBytes: 65536 } }));
+  assert.deepEqual([early.log, early.machine.spent], [["goaway", "ready"], true]);
   const server = agreedServer();
   server.machine.drain();
   server.machine.drain();
@@ -269,9 +294,11 @@ test("goaway is told once, and calls in flight go on", () => {
 
 test("response metadata travels with all four kinds, and with errors", () => {
   const pairs = ["k", "1", "k", "", "Ключ", "v"];
-  for (const [method, outcome] of ["u", "c", "d", "b"].flatMap((one) =>
-    [[one, "ok"], [one, "error"]] as const
-  )) {
+  for (
+    const [method, outcome] of ["u", "c", "d", "b"].flatMap((one) =>
+      [[one, "ok"], [one, "error"]] as const
+    )
+  ) {
     const server = agreedServer();
     const client = new ClientHarness().agree();
     const call = client.begin(method);

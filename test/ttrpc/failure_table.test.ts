@@ -4,7 +4,17 @@
  */
 import assert from "node:assert/strict";
 import { EchoResponseSchema } from "../gen/covey/test/v1/test_pb.ts";
-import { close, codeOf, data, frame, hex, pack, readResponse, request, response } from "./support/frames.ts";
+import {
+  close,
+  codeOf,
+  data,
+  frame,
+  hex,
+  pack,
+  readResponse,
+  request,
+  response,
+} from "./support/frames.ts";
 import { failure } from "./support/outcome.ts";
 import { bothTest, type Stage } from "./support/stage.ts";
 import { count, echo, open } from "./support/test_frames.ts";
@@ -105,6 +115,7 @@ async function serve(stage: Stage) {
       async *chat(requests) {
         for await (const _ of requests);
         await new Promise(() => {});
+        yield {};
       },
     },
   });
@@ -136,18 +147,21 @@ for (const row of rows) {
   });
 }
 
-bothTest("stream buffer full: 8 where Go has 3, for this is what the code is for", async (stage) => {
-  const { address, server } = await stage.serve({
-    handlers: { sum: () => new Promise(() => {}) },
-  });
-  const peer = await stage.raw(address);
-  peer.send(open(1, 6, "Sum"));
-  for (let index = 0; index < 40; index++) peer.send(data(1, new Uint8Array(50_000)));
-  const refusal = await peer.response();
-  assert.deepEqual([refusal.id, codeOf(refusal)], [1, 8]);
-  peer.send(echo(3, {}));
-  assert.deepEqual([codeOf(await peer.response()), server.connections], [0, 1]);
-});
+bothTest(
+  "stream buffer full: 8 where Go has 3, for this is what the code is for",
+  async (stage) => {
+    const { address, server } = await stage.serve({
+      handlers: { sum: () => new Promise(() => {}) },
+    });
+    const peer = await stage.raw(address);
+    peer.send(open(1, 6, "Sum"));
+    for (let index = 0; index < 40; index++) peer.send(data(1, new Uint8Array(50_000)));
+    const refusal = await peer.response();
+    assert.deepEqual([refusal.id, codeOf(refusal)], [1, 8]);
+    peer.send(echo(3, {}));
+    assert.deepEqual([codeOf(await peer.response()), server.connections], [0, 1]);
+  },
+);
 
 /** What a client makes of a server's mistakes: the call fails, the connection goes on. */
 bothTest("a server's mistakes fail their call and nothing else", async (stage) => {

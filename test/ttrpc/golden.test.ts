@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import fs from "node:fs";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { toHex } from "../../src/base/bytes.ts";
 import { RouteTable } from "../../src/ttrpc/core/routes.ts";
 import {
@@ -15,7 +16,7 @@ import { codeOf, hex, parseFrames, readRequest, readResponse, request } from "./
 import { type GoldenFrame, makeGoldenFrames } from "./support/golden_frames.ts";
 import { ClientHarness, ServerHarness } from "./support/machines.ts";
 
-const file = new URL("../golden/ttrpc/v1/frames.json", import.meta.url);
+const file = fileURLToPath(new URL("../golden/ttrpc/v1/frames.json", import.meta.url).href);
 const golden = JSON.parse(fs.readFileSync(file, "utf8")) as {
   readonly version: number;
   readonly frames: readonly GoldenFrame[];
@@ -28,8 +29,7 @@ test("the reference's golden request: s/m, timeout -1, k=v", () => {
   const bytes = new Uint8Array(10 + length);
   writeHeader(bytes, 0, length, 1, 1, 0);
   writeRequest(bytes, 10, prefix, new Uint8Array(0), -1, -1, metadata);
-  const expected =
-    "00000019 00000001 0100 0a0173 12016d 20ffffffffffffffffff01 2a060a016b120176";
+  const expected = "00000019 00000001 0100 0a0173 12016d 20ffffffffffffffffff01 2a060a016b120176";
   assert.equal(toHex(bytes), expected.replaceAll(" ", ""));
 });
 

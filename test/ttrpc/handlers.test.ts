@@ -84,26 +84,29 @@ bothTest("the signal fires when a covey client gives a call up, all kinds", asyn
   assert.equal(server.connections, 1);
 });
 
-memoryTest("the signal fires at the deadline, which the handler can read, all kinds", async (stage) => {
-  const contexts: CallContext[] = [];
-  const { client } = await stage.pair({ handlers: silent(contexts) });
-  const options = { timeoutMs: 100 };
-  const ends = [
-    failure(client.nothing({}, options)),
-    failure(client.sum(new Feed(), options)),
-    drain(client.count({}, options)).then((one) => one.error!),
-    drain(client.chat(new Feed(), options)).then((one) => one.error!),
-  ];
-  await turns();
-  assert.deepEqual(contexts.map((one) => Math.round(one.timeoutMs!)), [100, 100, 100, 100]);
-  await stage.clock.advance(60);
-  assert.deepEqual(contexts.map((one) => Math.round(one.timeoutMs!)), [40, 40, 40, 40]);
-  assert.ok(contexts.every((one) => !one.signal.aborted));
-  await stage.clock.advance(41);
-  for (const context of contexts) assert.equal((await aborted(context) as CoveyError).code, 4);
-  for (const end of ends) assert.equal((await end).code, 4);
-  assert.deepEqual(contexts.map((one) => one.timeoutMs), [0, 0, 0, 0]);
-});
+memoryTest(
+  "the signal fires at the deadline, which the handler can read, all kinds",
+  async (stage) => {
+    const contexts: CallContext[] = [];
+    const { client } = await stage.pair({ handlers: silent(contexts) });
+    const options = { timeoutMs: 100 };
+    const ends = [
+      failure(client.nothing({}, options)),
+      failure(client.sum(new Feed(), options)),
+      drain(client.count({}, options)).then((one) => one.error!),
+      drain(client.chat(new Feed(), options)).then((one) => one.error!),
+    ];
+    await turns();
+    assert.deepEqual(contexts.map((one) => Math.round(one.timeoutMs!)), [100, 100, 100, 100]);
+    await stage.clock.advance(60);
+    assert.deepEqual(contexts.map((one) => Math.round(one.timeoutMs!)), [40, 40, 40, 40]);
+    assert.ok(contexts.every((one) => !one.signal.aborted));
+    await stage.clock.advance(41);
+    for (const context of contexts) assert.equal((await aborted(context) as CoveyError).code, 4);
+    for (const end of ends) assert.equal((await end).code, 4);
+    assert.deepEqual(contexts.map((one) => one.timeoutMs), [0, 0, 0, 0]);
+  },
+);
 
 bothTest("the signal fires when the call has finished, all kinds", async (stage) => {
   const contexts: CallContext[] = [];
@@ -131,55 +134,58 @@ bothTest("the signal fires when the call has finished, all kinds", async (stage)
   assert.deepEqual(names, new Array(6).fill("AbortError"));
 });
 
-bothTest("a handler that throws becomes a status; what it sent before comes first", async (stage) => {
-  const thrown: unknown[] = [];
-  const { client } = await stage.pair({
-    onHandlerError: (path, error) => thrown.push(path, (error as Error).message),
-    handlers: {
-      nothing: () => {
-        throw new Error("at once");
+bothTest(
+  "a handler that throws becomes a status; what it sent before comes first",
+  async (stage) => {
+    const thrown: unknown[] = [];
+    const { client } = await stage.pair({
+      onHandlerError: (path, error) => thrown.push(path, (error as Error).message),
+      handlers: {
+        nothing: () => {
+          throw new Error("at once");
+        },
+        echo: () => Promise.reject(new TypeError("later")),
+        async *count() {
+          yield { index: 1 };
+          yield { index: 2 };
+          throw new CoveyError(9, "in the middle", {
+            details: [{ typeUrl: "t", value: pattern(3) }],
+          });
+        },
+        async sum(requests) {
+          for await (const _ of requests) throw new Error("while reading");
+          return {};
+        },
+        async *chat(requests) {
+          for await (const one of requests) {
+            yield { payload: one.payload };
+            throw new CoveyError(7, "not you");
+          }
+        },
       },
-      echo: () => Promise.reject(new TypeError("later")),
-      async *count() {
-        yield { index: 1 };
-        yield { index: 2 };
-        throw new CoveyError(9, "in the middle", {
-          details: [{ typeUrl: "t", value: pattern(3) }],
-        });
-      },
-      async sum(requests) {
-        for await (const _ of requests) throw new Error("while reading");
-        return {};
-      },
-      async *chat(requests) {
-        for await (const one of requests) {
-          yield { payload: one.payload };
-          throw new CoveyError(7, "not you");
-        }
-      },
-    },
-  });
-  assert.equal((await failure(client.nothing({}))).code, 2);
-  assert.equal((await failure(client.echo({}))).rawMessage, "later");
-  const count = await drain(client.count({}));
-  assert.deepEqual(count.messages.map((one) => one.index), [1, 2]);
-  assert.deepEqual([count.error!.code, count.error!.rawMessage], [9, "in the middle"]);
-  assert.deepEqual(count.error!.details, [{ typeUrl: "t", value: pattern(3) }]);
-  const feed = new Feed({});
-  assert.equal((await failure(client.sum(feed))).rawMessage, "while reading");
-  await feed.returned;
-  const chat = await drain(client.chat(new Feed({ payload: pattern(4) })));
-  assert.deepEqual([chat.messages.length, chat.error!.code], [1, 7]);
-  // Errors of covey's own class are answers; the others are somebody's bug and are told.
-  assert.deepEqual(thrown, [
-    "covey.test.v1.TestService/Nothing",
-    "at once",
-    "covey.test.v1.TestService/Echo",
-    "later",
-    "covey.test.v1.TestService/Sum",
-    "while reading",
-  ]);
-});
+    });
+    assert.equal((await failure(client.nothing({}))).code, 2);
+    assert.equal((await failure(client.echo({}))).rawMessage, "later");
+    const count = await drain(client.count({}));
+    assert.deepEqual(count.messages.map((one) => one.index), [1, 2]);
+    assert.deepEqual([count.error!.code, count.error!.rawMessage], [9, "in the middle"]);
+    assert.deepEqual(count.error!.details, [{ typeUrl: "t", value: pattern(3) }]);
+    const feed = new Feed({});
+    assert.equal((await failure(client.sum(feed))).rawMessage, "while reading");
+    await feed.returned;
+    const chat = await drain(client.chat(new Feed({ payload: pattern(4) })));
+    assert.deepEqual([chat.messages.length, chat.error!.code], [1, 7]);
+    // Errors of covey's own class are answers; the others are somebody's bug and are told.
+    assert.deepEqual(thrown, [
+      "covey.test.v1.TestService/Nothing",
+      "at once",
+      "covey.test.v1.TestService/Echo",
+      "later",
+      "covey.test.v1.TestService/Sum",
+      "while reading",
+    ]);
+  },
+);
 
 bothTest("what a handler cannot give is its own error, not the connection's", async (stage) => {
   const { client, server } = await stage.pair({
@@ -340,28 +346,31 @@ bothTest("a stream has one reader at a time, and a second one is told", async (s
   assert.deepEqual(results, ["fulfilled", "rejected"]);
 });
 
-memoryTest("a handler that reads after its call is over gets the reason, then the end", async (stage) => {
-  const seen: unknown[] = [];
-  let finished = (): void => {};
-  const done = new Promise<void>((resolve) => finished = resolve);
-  const { client } = await stage.pair({
-    handlers: {
-      async sum(requests, context) {
-        await aborted(context);
-        const iterator = requests[Symbol.asyncIterator]();
-        seen.push((await iterator.next()).value.value);
-        seen.push((await failure(iterator.next())).code);
-        seen.push((await iterator.next()).done);
-        finished();
-        return {};
+memoryTest(
+  "a handler that reads after its call is over gets the reason, then the end",
+  async (stage) => {
+    const seen: unknown[] = [];
+    let finished = (): void => {};
+    const done = new Promise<void>((resolve) => finished = resolve);
+    const { client } = await stage.pair({
+      handlers: {
+        async sum(requests, context) {
+          await aborted(context);
+          const iterator = requests[Symbol.asyncIterator]();
+          seen.push((await iterator.next()).value.value);
+          seen.push((await failure(iterator.next())).code);
+          seen.push((await iterator.next()).done);
+          finished();
+          return {};
+        },
       },
-    },
-  }, { peer: "covey" });
-  const { signal, abort } = controllerOf();
-  const sum = failure(client.sum(new Feed({ value: 7n }), { signal }));
-  await turns();
-  abort();
-  await done;
-  assert.equal((await sum).code, 1);
-  assert.deepEqual(seen, [7n, 1, true]);
-});
+    }, { peer: "covey" });
+    const { signal, abort } = controllerOf();
+    const sum = failure(client.sum(new Feed({ value: 7n }), { signal }));
+    await turns();
+    abort();
+    await done;
+    assert.equal((await sum).code, 1);
+    assert.deepEqual(seen, [7n, 1, true]);
+  },
+);

@@ -36,69 +36,81 @@ async function callAll(client: TestClient, options = {}): Promise<unknown[]> {
 
 const expected = [3, 5n, 2, [0, 1, 2], [1]];
 
-bothTest("interceptors run around every kind, the first one outermost, on both sides", async (stage) => {
-  const log: string[] = [];
-  const server = (name: string): ServerInterceptor => (call, next) => {
-    log.push(`${name} ${call.context.method.name}`);
-    return next(call);
-  };
-  const client = (name: string): ClientInterceptor => (call, next) => {
-    log.push(`${name} ${call.method.name}`);
-    return next(call);
-  };
-  const { client: made } = await stage.pair(
-    { interceptors: [server("s1"), server("s2")] },
-    { interceptors: [client("c1"), client("c2")] },
-  );
-  assert.deepEqual(await callAll(made), expected);
-  const methods = ["Echo", "Sum", "Count", "Chat"];
-  assert.deepEqual(log, methods.flatMap((one) => ["c1", "c2", "s1", "s2"].map((i) => `${i} ${one}`)));
-});
+bothTest(
+  "interceptors run around every kind, the first one outermost, on both sides",
+  async (stage) => {
+    const log: string[] = [];
+    const server = (name: string): ServerInterceptor => (call, next) => {
+      log.push(`${name} ${call.context.method.name}`);
+      return next(call);
+    };
+    const client = (name: string): ClientInterceptor => (call, next) => {
+      log.push(`${name} ${call.method.name}`);
+      return next(call);
+    };
+    const { client: made } = await stage.pair(
+      { interceptors: [server("s1"), server("s2")] },
+      { interceptors: [client("c1"), client("c2")] },
+    );
+    assert.deepEqual(await callAll(made), expected);
+    const methods = ["Echo", "Sum", "Count", "Chat"];
+    assert.deepEqual(
+      log,
+      methods.flatMap((one) => ["c1", "c2", "s1", "s2"].map((i) => `${i} ${one}`)),
+    );
+  },
+);
 
-bothTest("a server's interceptor refuses by throwing, on every kind, and no handler runs", async (stage) => {
-  let handled = 0;
-  const { client, server } = await stage.pair({
-    interceptors: [() => {
-      throw new CoveyError(Code.permissionDenied, "not you");
-    }],
-    handlers: {
-      echo() {
-        handled++;
-        return {};
+bothTest(
+  "a server's interceptor refuses by throwing, on every kind, and no handler runs",
+  async (stage) => {
+    let handled = 0;
+    const { client, server } = await stage.pair({
+      interceptors: [() => {
+        throw new CoveyError(Code.permissionDenied, "not you");
+      }],
+      handlers: {
+        echo() {
+          handled++;
+          return {};
+        },
       },
-    },
-  });
-  const errors = [
-    await failure(client.echo({})),
-    await failure(client.sum(new Feed())),
-    (await drain(client.count({}))).error!,
-    (await drain(client.chat(new Feed()))).error!,
-  ];
-  assert.deepEqual(errors.map((error) => error.code), [7, 7, 7, 7]);
-  assert.equal(handled, 0);
-  assert.equal(server.counters.callsByCode[7], 4);
-  assert.equal(server.counters.callsOpen, 0);
-});
+    });
+    const errors = [
+      await failure(client.echo({})),
+      await failure(client.sum(new Feed())),
+      (await drain(client.count({}))).error!,
+      (await drain(client.chat(new Feed()))).error!,
+    ];
+    assert.deepEqual(errors.map((error) => error.code), [7, 7, 7, 7]);
+    assert.equal(handled, 0);
+    assert.equal(server.counters.callsByCode[7], 4);
+    assert.equal(server.counters.callsOpen, 0);
+  },
+);
 
-bothTest("a server's interceptor changes requests and results, also within streams", async (stage) => {
-  const { client } = await stage.pair({
-    interceptors: [(call, next) => {
-      const result = next(call);
-      if (call.context.method.name === "Count") {
-        return (async function* () {
-          for await (const one of result as AsyncIterable<{ index: number } & Message>) {
-            yield { ...one, index: one.index * 10 };
-          }
-        })();
-      }
-      if (call.context.method.name !== "Sum") return result;
-      return Promise.resolve(result).then((sum) => ({ ...sum as Message, sum: 99n }));
-    }],
-  });
-  assert.equal((await client.sum(fed({ value: 1n }))).sum, 99n);
-  const { messages } = await drain(client.count({ count: 3 }));
-  assert.deepEqual(messages.map((one) => one.index), [0, 10, 20]);
-});
+bothTest(
+  "a server's interceptor changes requests and results, also within streams",
+  async (stage) => {
+    const { client } = await stage.pair({
+      interceptors: [(call, next) => {
+        const result = next(call);
+        if (call.context.method.name === "Count") {
+          return (async function* () {
+            for await (const one of result as AsyncIterable<{ index: number } & Message>) {
+              yield { ...one, index: one.index * 10 };
+            }
+          })();
+        }
+        if (call.context.method.name !== "Sum") return result;
+        return Promise.resolve(result).then((sum) => ({ ...sum as Message, sum: 99n }));
+      }],
+    });
+    assert.equal((await client.sum(fed({ value: 1n }))).sum, 99n);
+    const { messages } = await drain(client.count({ count: 3 }));
+    assert.deepEqual(messages.map((one) => one.index), [0, 10, 20]);
+  },
+);
 
 bothTest("a client's interceptor adds metadata, retries, and answers by itself", async (stage) => {
   let attempts = 0;
@@ -161,48 +173,59 @@ async function stop(stage: Stage, server: RpcServer): Promise<void> {
   await within(stopping, () => "the proxy's stop");
 }
 
-bothTest("metadata, deadline and response metadata pass through a proxy, all kinds", async (stage) => {
-  const seen: [string, string | undefined, boolean][] = [];
-  const { client, front } = await openProxy(stage, {
-    interceptors: [(call, next) => {
-      const { context } = call;
-      const left = context.timeoutMs;
-      seen.push([context.method.name, context.metadata.get("k"), left! > 0 && left! <= 5000]);
-      assert.equal(context.metadata.get("covey-extensions"), undefined);
-      context.responseMetadata.append("served", context.method.name);
-      return next(call);
-    }],
-  });
-  const told: string[] = [];
-  await callAll(client, {
-    metadata: { k: "v" },
-    timeoutMs: 5000,
-    onResponseMetadata: (metadata: { get(key: string): string }) => told.push(metadata.get("served")),
-  });
-  const methods = ["Echo", "Sum", "Count", "Chat"];
-  assert.deepEqual(seen, methods.map((name) => [name, "v", true]));
-  assert.deepEqual(told, methods);
-  await stop(stage, front);
-});
+bothTest(
+  "metadata, deadline and response metadata pass through a proxy, all kinds",
+  async (stage) => {
+    const seen: [string, string | undefined, boolean][] = [];
+    const { client, front } = await openProxy(stage, {
+      interceptors: [(call, next) => {
+        const { context } = call;
+        const left = context.timeoutMs;
+        seen.push([context.method.name, context.metadata.get("k"), left! > 0 && left! <= 5000]);
+        assert.equal(context.metadata.get("covey-extensions"), undefined);
+        context.responseMetadata.append("served", context.method.name);
+        return next(call);
+      }],
+    });
+    const told: string[] = [];
+    await callAll(client, {
+      metadata: { k: "v" },
+      timeoutMs: 5000,
+      onResponseMetadata: (metadata: { get(key: string): string }) =>
+        told.push(metadata.get("served")),
+    });
+    const methods = ["Echo", "Sum", "Count", "Chat"];
+    assert.deepEqual(seen, methods.map((name) => [name, "v", true]));
+    assert.deepEqual(told, methods);
+    await stop(stage, front);
+  },
+);
 
-bothTest("errors with their details pass through a proxy, after what came before", async (stage) => {
-  const details = [{ typeUrl: "type.googleapis.com/x", value: pattern(5) }];
-  const { client, front } = await openProxy(stage, {
-    handlers: {
-      echo: () => Promise.reject(new CoveyError(9, "no", { details })),
-      async *count() {
-        yield { index: 4 };
-        throw new CoveyError(9, "no", { details });
+bothTest(
+  "errors with their details pass through a proxy, after what came before",
+  async (stage) => {
+    const details = [{ typeUrl: "type.googleapis.com/x", value: pattern(5) }];
+    const { client, front } = await openProxy(stage, {
+      handlers: {
+        echo: () => Promise.reject(new CoveyError(9, "no", { details })),
+        async *count() {
+          yield { index: 4 };
+          throw new CoveyError(9, "no", { details });
+        },
       },
-    },
-  });
-  const one = await failure(client.echo({}));
-  assert.deepEqual([one.code, one.rawMessage, one.details], [9, "no", details]);
-  const two = await drain(client.count({}));
-  assert.deepEqual(two.messages.map((each) => each.index), [4]);
-  assert.deepEqual([two.error!.code, two.error!.rawMessage, two.error!.details], [9, "no", details]);
-  await stop(stage, front);
-});
+    });
+    const one = await failure(client.echo({}));
+    assert.deepEqual([one.code, one.rawMessage, one.details], [9, "no", details]);
+    const two = await drain(client.count({}));
+    assert.deepEqual(two.messages.map((each) => each.index), [4]);
+    assert.deepEqual([two.error!.code, two.error!.rawMessage, two.error!.details], [
+      9,
+      "no",
+      details,
+    ]);
+    await stop(stage, front);
+  },
+);
 
 bothTest("a cancelled call is cancelled behind the proxy too, all kinds", async (stage) => {
   const reasons: number[] = [];

@@ -5,7 +5,14 @@ import { encodeText } from "../../src/base/bytes.ts";
 import { messageOverheadBytes } from "../../src/ttrpc/core/call.ts";
 import { outputHighWater } from "../../src/ttrpc/core/connection.ts";
 import { close, codeOf, data, frame, none, pattern, request, response } from "./support/frames.ts";
-import { ClientHarness, codes, error, offer, ServerHarness, takeOutput } from "./support/machines.ts";
+import {
+  ClientHarness,
+  codes,
+  error,
+  offer,
+  ServerHarness,
+  takeOutput,
+} from "./support/machines.ts";
 
 const unary = { service: "s", method: "u" };
 const clientStream = { service: "s", method: "c" };
@@ -104,7 +111,9 @@ test("message bytes, out: a result or metadata that makes the frame too large be
     [11, 8],
   ]);
   assert.equal(agreed.machine.callCount, 0);
-  assert.ok(agreed.limitHits.length >= 4 && agreed.limitHits.every((hit) => hit === "message_bytes"));
+  assert.ok(
+    agreed.limitHits.length >= 4 && agreed.limitHits.every((hit) => hit === "message_bytes"),
+  );
 });
 
 test("stream queue, without credits: an unread stream fails with 8, alone", () => {
@@ -214,7 +223,9 @@ test("connection queue, out: streams whose peer does not read hold no more than 
     while (!call.over && client.machine.send(call, pattern(100_000)));
     sent += call.flow!.outboxBytes;
   }
-  for (const [bytes, { failures, limitHits, machine }] of [[served, server], [sent, client]] as const) {
+  for (
+    const [bytes, { failures, limitHits, machine }] of [[served, server], [sent, client]] as const
+  ) {
     assert.ok(bytes <= 1 << 20, `${bytes} bytes wait`);
     const count = failures instanceof Map ? failures.size : failures.length;
     assert.ok(count > 40 && count < 64, `${count} streams failed`);

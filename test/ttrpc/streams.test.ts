@@ -51,7 +51,7 @@ bothTest("leaving early cancels the call and ends the iterator", async (stage) =
   const ways: ((stream: AsyncIterator<unknown>) => Promise<unknown>)[] = [
     (stream) => stream.return!(),
     (stream) => assert.rejects(stream.throw!(new Error("mine")), /mine/),
-    (stream) => (stream as unknown as AsyncDisposable)[Symbol.asyncDispose](),
+    async (stream) => await (stream as unknown as AsyncDisposable)[Symbol.asyncDispose](),
   ];
   for (const leave of ways) {
     const told = new Promise<void>((resolve) => left = resolve);
@@ -96,10 +96,8 @@ bothTest("a stream that the server ended and nobody reads leaves nothing behind"
   const peer = await raw.accept();
   const abort = new CountedAbort();
   const feed = new Feed<Record<never, never>>();
-  const streams = [
-    client.count({}, { signal: abort.signal, timeoutMs: 60_000 }),
-    client.chat(feed, { signal: abort.signal, timeoutMs: 60_000 }),
-  ];
+  const options = { signal: abort.signal, timeoutMs: 60_000 };
+  const [count, chat] = [client.count({}, options), client.chat(feed, options)];
   for (const { id } of await peer.take(2)) {
     peer.send(data(id, message(1)), data(id, message(2)), close(id));
   }
@@ -112,8 +110,8 @@ bothTest("a stream that the server ended and nobody reads leaves nothing behind"
   await within(feed.returned, () => "the input to be told");
   // What came before the end can still be read, whatever the signal does now.
   abort.abort();
-  assert.deepEqual((await drain(streams[0])).messages.length, 2);
-  const stream = streams[1][Symbol.asyncIterator]();
+  assert.deepEqual((await drain(count)).messages.length, 2);
+  const stream = chat[Symbol.asyncIterator]();
   await stream.return!();
   assert.equal((await stream.next()).done, true);
 });
@@ -135,45 +133,48 @@ bothTest("a stream that failed and nobody reads leaves nothing behind", async (s
   assert.deepEqual([messages.length, error!.code], [1, 9]);
 });
 
-bothTest("an input that throws fails its call with its error, and the server is told", async (stage) => {
-  const ended: number[] = [];
-  const { client, server } = await stage.pair({
-    handlers: {
-      async sum(requests, context) {
-        context.signal.addEventListener("abort", () => ended.push((context.signal.reason).code));
-        for await (const _ of requests);
-        return {};
+bothTest(
+  "an input that throws fails its call with its error, and the server is told",
+  async (stage) => {
+    const ended: number[] = [];
+    const { client, server } = await stage.pair({
+      handlers: {
+        async sum(requests, context) {
+          context.signal.addEventListener("abort", () => ended.push(context.signal.reason.code));
+          for await (const _ of requests);
+          return {};
+        },
+        async *chat(requests, context) {
+          context.signal.addEventListener("abort", () => ended.push(context.signal.reason.code));
+          for await (const one of requests) yield { payload: one.payload };
+        },
       },
-      async *chat(requests, context) {
-        context.signal.addEventListener("abort", () => ended.push((context.signal.reason).code));
-        for await (const one of requests) yield { payload: one.payload };
+    }, { peer: "covey" });
+    const inputs: (() => AsyncIterable<Record<never, never>>)[] = [
+      async function* () {
+        yield {};
+        throw new CoveyError(9, "out of input");
       },
-    },
-  }, { peer: "covey" });
-  const inputs: (() => AsyncIterable<Record<never, never>>)[] = [
-    async function* () {
-      yield {};
-      throw new CoveyError(9, "out of input");
-    },
-    () => ({
-      [Symbol.asyncIterator](): AsyncIterator<Record<never, never>> {
-        throw new Error("no iterator");
+      () => ({
+        [Symbol.asyncIterator](): AsyncIterator<Record<never, never>> {
+          throw new Error("no iterator");
+        },
+      }),
+      async function* () {
+        yield { value: "not a number", payload: 5 } as unknown as Record<never, never>;
       },
-    }),
-    async function* () {
-      yield { value: "not a number", payload: 5 } as unknown as Record<never, never>;
-    },
-  ];
-  const codes: number[] = [];
-  for (const input of inputs) {
-    codes.push((await failure(client.sum(input()))).code);
-    codes.push((await drain(client.chat(input()))).error!.code);
-  }
-  assert.deepEqual(codes, [9, 9, 2, 2, 2, 2]);
-  await client.nothing({});
-  while (server.counters.callsOpen > 0) await turns(1);
-  assert.ok(ended.every((code) => code === 1));
-});
+    ];
+    const codes: number[] = [];
+    for (const input of inputs) {
+      codes.push((await failure(client.sum(input()))).code);
+      codes.push((await drain(client.chat(input()))).error!.code);
+    }
+    assert.deepEqual(codes, [9, 9, 2, 2, 2, 2]);
+    await client.nothing({});
+    while (server.counters.callsOpen > 0) await turns(1);
+    assert.ok(ended.every((code) => code === 1));
+  },
+);
 
 bothTest("an input message above the limit fails its call alone, and is counted", async (stage) => {
   const { client, channel, server } = await stage.pair({
@@ -199,12 +200,17 @@ bothTest("an input is asked for no more than the stream takes", async (stage) =>
   const { client, channel } = stage.dial(raw.address);
   let asked = 0;
   const abort = new AbortController();
-  const sum = failure(client.chat((async function* () {
-    for (;;) {
-      asked++;
-      yield { payload: pattern(100_000) };
-    }
-  })(), { signal: abort.signal })[Symbol.asyncIterator]().next());
+  const sum = failure(
+    client.chat(
+      (async function* () {
+        for (;;) {
+          asked++;
+          yield { payload: pattern(100_000) };
+        }
+      })(),
+      { signal: abort.signal },
+    )[Symbol.asyncIterator]().next(),
+  );
   for (let before = -1; before !== asked || asked === 0;) {
     before = asked;
     await turns(30);
@@ -215,37 +221,40 @@ bothTest("an input is asked for no more than the stream takes", async (stage) =>
   assert.equal(channel.counters.callsOpen, 0);
 });
 
-bothTest("response metadata comes before the result, on all four kinds and with errors", async (stage) => {
-  const { client } = await stage.pair({
-    interceptors: [(call, next) => {
-      call.context.responseMetadata.append("Served-By", "one");
-      call.context.responseMetadata.append("served-by", "two");
-      return next(call);
-    }],
-  }, { peer: "covey" });
-  const input = () => {
-    const feed = new Feed<Record<never, never>>({});
-    feed.end();
-    return feed;
-  };
-  const seen: string[] = [];
-  const options = (name: string) => ({
-    onResponseMetadata: (metadata: Iterable<[string, string]>) =>
-      seen.push(`${name} ${[...metadata].flat()}`),
-  });
-  const note = (name: string) => () => void seen.push(`${name} done`);
-  await client.nothing({}, options("unary")).then(note("unary"));
-  await client.sum(input(), options("sum")).then(note("sum"));
-  await drain(client.count({ count: 2 }, options("count"))).then(note("count"));
-  await drain(client.chat(input(), options("chat"))).then(note("chat"));
-  await failure(client.fail({ code: 5 }, options("fail"))).then(note("fail"));
-  await drain(client.failStream({ code: 5, after: 2 }, options("stream"))).then(note("stream"));
-  const names = ["unary", "sum", "count", "chat", "fail", "stream"];
-  assert.deepEqual(
-    seen,
-    names.flatMap((name) => [`${name} served-by,one,served-by,two`, `${name} done`]),
-  );
-});
+bothTest(
+  "response metadata comes before the result, on all four kinds and with errors",
+  async (stage) => {
+    const { client } = await stage.pair({
+      interceptors: [(call, next) => {
+        call.context.responseMetadata.append("Served-By", "one");
+        call.context.responseMetadata.append("served-by", "two");
+        return next(call);
+      }],
+    }, { peer: "covey" });
+    const input = () => {
+      const feed = new Feed<Record<never, never>>({});
+      feed.end();
+      return feed;
+    };
+    const seen: string[] = [];
+    const options = (name: string) => ({
+      onResponseMetadata: (metadata: Iterable<[string, string]>) =>
+        seen.push(`${name} ${[...metadata].flat()}`),
+    });
+    const note = (name: string) => () => void seen.push(`${name} done`);
+    await client.nothing({}, options("unary")).then(note("unary"));
+    await client.sum(input(), options("sum")).then(note("sum"));
+    await drain(client.count({ count: 2 }, options("count"))).then(note("count"));
+    await drain(client.chat(input(), options("chat"))).then(note("chat"));
+    await failure(client.fail({ code: 5 }, options("fail"))).then(note("fail"));
+    await drain(client.failStream({ code: 5, after: 2 }, options("stream"))).then(note("stream"));
+    const names = ["unary", "sum", "count", "chat", "fail", "stream"];
+    assert.deepEqual(
+      seen,
+      names.flatMap((name) => [`${name} served-by,one,served-by,two`, `${name} done`]),
+    );
+  },
+);
 
 bothTest("a metadata callback that throws fails its own call only", async (stage) => {
   const { client, channel } = await stage.pair({

@@ -139,7 +139,6 @@ export class ClientConnection extends Connection<ClientCall> {
     if (!streams && this.hasRoom) {
       // The common case, without an array in between.
       this.beforeWrite(call);
-      this.noteFrame(length);
       const at = this.output.reserve(frameHeaderBytes + length);
       const bytes = this.output.bytes;
       writeHeader(bytes, at, length, call.id, FrameType.request, flags);
@@ -197,7 +196,8 @@ export class ClientConnection extends Connection<ClientCall> {
         call.metadata = this.#reader.extensions!.metadata;
       }
     } else if (type === FrameType.goaway) {
-      if (this.agreed && !this.#goneAway) {
+      // It may overtake the answer to the hello.
+      if ((this.agreed || this.#helloId !== 0) && !this.#goneAway) {
         this.#goneAway = true;
         this.#events.goaway();
       }

@@ -12,18 +12,19 @@
  * `streamStallMs` (docs/decisions/0003).
  */
 import { assert } from "../../base/assert.ts";
-import { Code } from "../../base/error.ts";
 import { type Call, CallKind, Flow, messageOverheadBytes } from "./call.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { Status } from "./envelope.ts";
 import type { ConnectionEvents, ConnectionLimits, LimitName } from "./limits.ts";
-import { isOverfull, OverfullStreams } from "./overfull.ts";
+import { exhausted } from "./limits.ts";
+import { fullest, isOverfull, OverfullStreams } from "./overfull.ts";
 import {
   Flag,
   FrameDecoder,
   frameHeaderBytes,
   type FrameSink,
   FrameType,
+  readUint32,
   writeHeader,
 } from "./frame.ts";
 import { type BufferPool, Output } from "./output.ts";
@@ -54,8 +55,6 @@ export abstract class Connection<C extends Call> implements FrameSink {
   protected streamCount = 0;
   /** Frames wait in their outboxes above this; a small queue limit makes it small too. */
   readonly #highWater: number;
-  /** The largest frame so far: one always fits, whatever the queue's limit. */
-  #largestBytes = 0;
   readonly #events: ConnectionEvents<C>;
   readonly #slab: Slab;
   // What most connections never need is made when it is needed: thousands of them may be idle.
@@ -175,15 +174,18 @@ export abstract class Connection<C extends Call> implements FrameSink {
   send(call: C, data: Uint8Array): boolean {
     assert(!call.over && !call.localClosed, "only an open stream is sent on");
     assert(data.length <= this.limits.messageBytesMax, "the driver checked the message's size");
-    this.#emit(call, FrameType.data, 0, data);
-    return this.#roomFor(call);
+    this.emit(call, FrameType.data, 0, data);
+    const flow = call.flow;
+    if (flow === undefined || flow.outbox.length === 0) return true;
+    flow.wantsRoom = true;
+    return false;
   }
 
   /** Ends this side of a stream: the one safe close, Data 05, after what is queued. */
   closeSend(call: C): void {
     if (call.over || call.localClosed) return;
     call.localClosed = true;
-    this.#emit(call, FrameType.data, Flag.remoteClosed | Flag.noData, none);
+    this.emit(call, FrameType.data, Flag.remoteClosed | Flag.noData, none);
   }
 
   /** The next message of a stream; undefined when there is none now. */
@@ -339,7 +341,8 @@ export abstract class Connection<C extends Call> implements FrameSink {
     if (call.over) return;
     if (this.#inboxBytes > this.limits.queueBytesMax) {
       this.limitHit("connection_queue");
-      this.abandon(this.#fullest(call), exhausted("the connection's receive queue is full"));
+      const most = fullest(this.calls.values(), call);
+      this.abandon(most, exhausted("the connection's receive queue is full"));
     }
     if (!call.over && !flow.overfull && isOverfull(flow, this.limits, this.agreed)) {
       this.#overfull ??= new OverfullStreams(this.limits);
@@ -359,8 +362,7 @@ export abstract class Connection<C extends Call> implements FrameSink {
 
   /** Writes a frame now, whatever waits: for answers that belong to no queue. */
   protected writeFrame(streamId: number, type: number, flags: number, data: Uint8Array): void {
-    this.noteFrame(data.length);
-    if (this.output.queuedBytes > this.limits.queueBytesMax * 2 + this.#largestBytes) {
+    if (this.output.queuedBytes > this.limits.queueBytesMax * 2 + this.output.largestBytes) {
       this.limitHit("connection_queue");
       this.broken("the peer does not read what it is sent");
       return;
@@ -370,14 +372,27 @@ export abstract class Connection<C extends Call> implements FrameSink {
     this.output.bytes.set(data, at + frameHeaderBytes);
   }
 
-  /** A frame of this length goes into the output. */
-  protected noteFrame(length: number): void {
-    if (length > this.#largestBytes) this.#largestBytes = length;
-  }
-
   /** Sends a frame of a call in the order of its other frames. */
   protected emit(call: C, type: number, flags: number, data: Uint8Array): void {
-    this.#emit(call, type, flags, data);
+    let flow = call.flow;
+    const free = flow === undefined || flow.outbox.length === 0;
+    const credited = type !== FrameType.data || data.length === 0 && flags !== 0 ||
+      flow === undefined || flow.sendCredit > 0;
+    if (free && credited && this.hasRoom) {
+      this.#write(call, type, flags, data);
+      return;
+    }
+    if (type === FrameType.data && this.#outboxMessages > 0 && !this.mayQueue(data.length)) {
+      this.limitHit("connection_queue");
+      this.abandon(call, exhausted("the connection's send queue is full"));
+      return;
+    }
+    flow ??= this.makeFlow(call);
+    flow.outbox.push({ type, flags, data });
+    flow.outboxBytes += data.length;
+    this.#outboxBytes += data.length;
+    this.#outboxMessages++;
+    if (credited) this.#enterRing(call, flow);
   }
 
   /** Whether a call's next frame would go straight to the output. */
@@ -413,44 +428,13 @@ export abstract class Connection<C extends Call> implements FrameSink {
     } else if (type === FrameType.window && end - start === 4) {
       const call = this.calls.get(streamId);
       if (call?.flow === undefined) return;
-      const granted = ((buffer[start] << 24) | (buffer[start + 1] << 16) |
-        (buffer[start + 2] << 8) | buffer[start + 3]) >>> 0;
-      call.flow.sendCredit += granted;
+      call.flow.sendCredit += readUint32(buffer, start);
       if (call.flow.outbox.length > 0) this.#enterRing(call, call.flow);
       this.drained();
     }
   }
 
   // -- inside ---------------------------------------------------------------------------------
-
-  #emit(call: C, type: number, flags: number, data: Uint8Array): void {
-    let flow = call.flow;
-    const free = flow === undefined || flow.outbox.length === 0;
-    const credited = type !== FrameType.data || data.length === 0 && flags !== 0 ||
-      flow === undefined || flow.sendCredit > 0;
-    if (free && credited && this.hasRoom) {
-      this.#write(call, type, flags, data);
-      return;
-    }
-    if (type === FrameType.data && this.#outboxMessages > 0 && !this.mayQueue(data.length)) {
-      this.limitHit("connection_queue");
-      this.abandon(call, exhausted("the connection's send queue is full"));
-      return;
-    }
-    flow ??= this.makeFlow(call);
-    flow.outbox.push({ type, flags, data });
-    flow.outboxBytes += data.length;
-    this.#outboxBytes += data.length;
-    this.#outboxMessages++;
-    if (credited) this.#enterRing(call, flow);
-  }
-
-  #roomFor(call: C): boolean {
-    const flow = call.flow;
-    if (flow === undefined || flow.outbox.length === 0) return true;
-    flow.wantsRoom = true;
-    return false;
-  }
 
   #enterRing(call: C, flow: Flow): void {
     if (flow.inRing) return;
@@ -502,17 +486,6 @@ export abstract class Connection<C extends Call> implements FrameSink {
     this.writeFrame(call.id, FrameType.window, 0, data);
   }
 
-  /** The stream with the most unread bytes: who reads must not pay for who does not. */
-  #fullest(from: C): C {
-    let fullest = from;
-    for (const call of this.calls.values()) {
-      if (call.flow !== undefined && call.flow.inboxBytes > fullest.flow!.inboxBytes) {
-        fullest = call;
-      }
-    }
-    return fullest;
-  }
-
   #failOverfull(call: C): void {
     this.limitHit("stream_queue");
     this.abandon(
@@ -520,8 +493,4 @@ export abstract class Connection<C extends Call> implements FrameSink {
       exhausted("the stream's receive queue is full: its reader does not keep up"),
     );
   }
-}
-
-export function exhausted(message: string): Status {
-  return { code: Code.resourceExhausted, message, details: [] };
 }

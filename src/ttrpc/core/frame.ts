@@ -48,14 +48,8 @@ export function writeHeader(
   flags: number,
 ): void {
   assert(length >= 0 && length < frameLengthReserved, "a frame's length fits its three bytes");
-  target[at] = length >>> 24;
-  target[at + 1] = length >>> 16;
-  target[at + 2] = length >>> 8;
-  target[at + 3] = length;
-  target[at + 4] = streamId >>> 24;
-  target[at + 5] = streamId >>> 16;
-  target[at + 6] = streamId >>> 8;
-  target[at + 7] = streamId;
+  writeUint32(target, at, length);
+  writeUint32(target, at + 4, streamId);
   target[at + 8] = type;
   target[at + 9] = flags;
 }
@@ -129,7 +123,7 @@ export class FrameDecoder {
         this.#keep(chunk, at, end, frameHeaderBytes);
         return;
       } else {
-        const length = readLength(chunk, at);
+        const length = readUint32(chunk, at);
         const dataStart = at + frameHeaderBytes;
         if (length > this.#lengthMax) {
           this.#tooLong(chunk, at, length);
@@ -151,7 +145,7 @@ export class FrameDecoder {
       const taken = min(frameHeaderBytes - this.#partialLength, chunk.length - at);
       this.#keep(chunk, at, at + taken, frameHeaderBytes);
       if (this.#partialLength < frameHeaderBytes) return at + taken;
-      const length = readLength(this.#partial, 0);
+      const length = readUint32(this.#partial, 0);
       if (length > this.#lengthMax) {
         const header = this.#partial;
         this.#release();
@@ -161,7 +155,7 @@ export class FrameDecoder {
       }
       return at + taken;
     }
-    const whole = frameHeaderBytes + readLength(this.#partial, 0);
+    const whole = frameHeaderBytes + readUint32(this.#partial, 0);
     const taken = min(whole - this.#partialLength, chunk.length - at);
     this.#keep(chunk, at, at + taken, whole);
     if (this.#partialLength === whole) this.#finishPartial(whole);
@@ -197,7 +191,7 @@ export class FrameDecoder {
 
   #deliver(buffer: Uint8Array, at: number, end: number): void {
     this.#sink.frame(
-      readId(buffer, at + 4),
+      readUint32(buffer, at + 4),
       buffer[at + 8],
       buffer[at + 9],
       buffer,
@@ -213,7 +207,7 @@ export class FrameDecoder {
       return;
     }
     this.#discard = length;
-    this.#sink.oversized(readId(buffer, at + 4), buffer[at + 8], buffer[at + 9], length);
+    this.#sink.oversized(readUint32(buffer, at + 4), buffer[at + 8], buffer[at + 9], length);
   }
 }
 
@@ -221,12 +215,15 @@ function min(a: number, b: number): number {
   return a < b ? a : b;
 }
 
-function readLength(buffer: Uint8Array, at: number): number {
+/** An unsigned number in network order. */
+export function readUint32(buffer: Uint8Array, at: number): number {
   return ((buffer[at] << 24) | (buffer[at + 1] << 16) | (buffer[at + 2] << 8) | buffer[at + 3]) >>>
     0;
 }
 
-function readId(buffer: Uint8Array, at: number): number {
-  return ((buffer[at] << 24) | (buffer[at + 1] << 16) | (buffer[at + 2] << 8) | buffer[at + 3]) >>>
-    0;
+function writeUint32(target: Uint8Array, at: number, value: number): void {
+  target[at] = value >>> 24;
+  target[at + 1] = value >>> 16;
+  target[at + 2] = value >>> 8;
+  target[at + 3] = value;
 }

@@ -1,4 +1,5 @@
 /** The bounds of one connection, and what the machine tells its driver. */
+import { Code } from "../../base/error.ts";
 import type { Call } from "./call.ts";
 import type { Status } from "./envelope.ts";
 
@@ -39,3 +40,8 @@ export type LimitName =
   | "streams_per_connection"
   | "stream_queue"
   | "connection_queue";
+
+/** The status of a call that a limit ends. */
+export function exhausted(message: string): Status {
+  return { code: Code.resourceExhausted, message, details: [] };
+}

@@ -46,6 +46,8 @@ export class Output {
   bytes: Uint8Array = none;
   start = 0;
   end = 0;
+  /** The largest frame so far: one always fits, whatever the queue's limit. */
+  largestBytes = 0;
   /** Bytes consumed since the connection opened: how far the peer can have read at most. */
   consumedTotal = 0;
 
@@ -67,6 +69,7 @@ export class Output {
     if (this.end + length > this.bytes.length) this.#makeRoom(length);
     const at = this.end;
     this.end += length;
+    if (length > this.largestBytes) this.largestBytes = length;
     return at;
   }
 

@@ -20,6 +20,15 @@ export function isOverfull(flow: Flow, limits: ConnectionLimits, credited: boole
     (!credited && flow.inbox.length > limits.streamQueueMessagesMax);
 }
 
+/** The stream with the most unread bytes: who reads must not pay for who does not. */
+export function fullest<C extends Call>(calls: Iterable<C>, from: C): C {
+  let most = from;
+  for (const call of calls) {
+    if (call.flow !== undefined && call.flow.inboxBytes > most.flow!.inboxBytes) most = call;
+  }
+  return most;
+}
+
 export class OverfullStreams<C extends Call> {
   readonly #limits: ConnectionLimits;
   /** Suspects of the present chunk. */

@@ -10,8 +10,8 @@ import { assert } from "../../base/assert.ts";
 import { decodeText } from "../../base/bytes.ts";
 import { Code } from "../../base/error.ts";
 import { Call, CallKind } from "./call.ts";
-import { Connection, exhausted } from "./connection.ts";
-import type { ConnectionEvents, ConnectionLimits } from "./limits.ts";
+import { Connection } from "./connection.ts";
+import { type ConnectionEvents, type ConnectionLimits, exhausted } from "./limits.ts";
 import {
   encodeExtensions,
   encodeMetadataFrame,
@@ -124,7 +124,6 @@ export class ServerConnection<T> extends Connection<ServerCall<T>> {
       return;
     }
     this.#owesAgreement = false;
-    this.noteFrame(whole);
     const at = this.output.reserve(frameHeaderBytes + whole);
     writeHeader(this.output.bytes, at, whole, call.id, FrameType.response, 0);
     writeOkResponse(this.output.bytes, at + frameHeaderBytes, payload);

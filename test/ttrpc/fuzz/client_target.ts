@@ -17,9 +17,9 @@ import {
 } from "../../../src/ttrpc/core/envelope.ts";
 import { BufferPool } from "../../../src/ttrpc/core/output.ts";
 import { Slab } from "../../../src/ttrpc/core/slab.ts";
+import { fuzzLimits } from "./client_frames.ts";
 import { must, type OutFrame, OutputReader, type Reached } from "./check.ts";
 import { Feeder, makeFrame, mutate, randomBytes, randomLength } from "./mutate.ts";
-import { fuzzLimits } from "./server_target.ts";
 
 export type MakeClient = (options: ClientOptions, events: ClientEvents) => ClientConnection;
 
@@ -55,6 +55,8 @@ export class ClientFuzz implements ClientEvents {
   readonly #byId: Map<number, ClientCall> = new Map();
   #open: ClientCall[] = [];
   readonly #output: OutputReader;
+  /** How often callers do something: in some sessions hardly ever. */
+  readonly #activity: number;
   #nowMs = 0;
   #broken = false;
   #ready = true;
@@ -65,6 +67,7 @@ export class ClientFuzz implements ClientEvents {
   constructor(random: Prng, reached: Reached, make: MakeClient) {
     this.#random = random;
     this.#reached = reached;
+    this.#activity = random.pick([0.5, 0.5, 0.02]);
     this.#output = new OutputReader(fuzzLimits.messageBytesMax, (frame) => this.#written(frame));
     this.machine = make({ limits: fuzzLimits, pool, slab, reader }, this);
   }
@@ -117,7 +120,7 @@ export class ClientFuzz implements ClientEvents {
     const streams = call !== undefined && (call.kind & CallKind.serverStreaming) !== 0;
     if (roll < (streams ? 2 : 12)) return makeFrame(id, 2, 0, this.#response());
     if (roll < 15) {
-      const flags = random.chance(0.9) ? 0 : random.pick([5, 1, 4]);
+      const flags = random.chance(this.#activity < 0.1 ? 0.995 : 0.9) ? 0 : random.pick([5, 1, 4]);
       const length = (flags & 4) !== 0 ? 0 : randomLength(random, fuzzLimits.messageBytesMax);
       return makeFrame(id, 3, flags, randomBytes(random, length));
     }
@@ -168,14 +171,16 @@ export class ClientFuzz implements ClientEvents {
       this.#nowMs += random.below(60);
       this.machine.tick(this.#nowMs);
     }
-    if (!this.#broken && random.chance(0.5)) this.#act();
+    if (!this.#broken && random.chance(this.#activity)) this.#act();
     if (!this.#broken && random.chance(0.7)) this.#read(random.pick([1, 11, 100, 5000, 100_000]));
     if (!this.#broken && random.chance(0.2)) {
       this.#nowMs += random.pick([0, 1, 20, 500]);
       this.machine.tick(this.#nowMs);
       must(this.machine.nextTickMs > this.#nowMs, "a tick left something that is due");
     }
-    if (!this.#broken && this.machine.extended && random.chance(0.05)) this.machine.ping(this.#nowMs);
+    if (!this.#broken && this.machine.extended && random.chance(0.05)) {
+      this.machine.ping(this.#nowMs);
+    }
     this.#checkMemory();
     this.#open = this.#open.filter((call) => !call.over);
   }
@@ -190,7 +195,9 @@ export class ClientFuzz implements ClientEvents {
     const payload = (kind & CallKind.clientStreaming) === 0
       ? randomBytes(random, randomLength(random, fuzzLimits.messageBytesMax))
       : none;
-    const metadata = random.chance(0.1) ? requestMetadata(["k", "v".repeat(random.below(2500))]) : none;
+    const metadata = random.chance(0.1)
+      ? requestMetadata(["k", "v".repeat(random.below(2500))])
+      : none;
     this.#lives.set(call, life);
     const refused = this.machine.start(call, prefix, payload, 1, 0, metadata);
     if (refused !== undefined) {
@@ -245,7 +252,8 @@ export class ClientFuzz implements ClientEvents {
   }
 
   #checkMemory(): void {
-    const { messageBytesMax, queueBytesMax, streamQueueBytesMax, callsMax, streamsMax } = fuzzLimits;
+    const { messageBytesMax, queueBytesMax, streamQueueBytesMax, callsMax, streamsMax } =
+      fuzzLimits;
     let inbox = 0;
     let outbox = 0;
     let streams = 0;
@@ -290,7 +298,10 @@ export class ClientFuzz implements ClientEvents {
     if (type === 3) {
       const call = this.#byId.get(id);
       must(call !== undefined, "Data was written before its request");
-      must((call.kind & CallKind.clientStreaming) !== 0, "Data was written on a call that has none");
+      must(
+        (call.kind & CallKind.clientStreaming) !== 0,
+        "Data was written on a call that has none",
+      );
       must(!this.#closed.has(id), "Data was written after the close");
       must(flags === 0 || (flags === 5 && frame.length === 0), () => `Data has flags ${flags}`);
       if (flags === 5) this.#closed.add(id);

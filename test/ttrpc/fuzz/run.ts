@@ -1,8 +1,8 @@
 /** Sessions by number: the same seed gives the same session, on both engines. */
 import { Prng } from "../../../src/base/prng.ts";
 import { nothingReached, type Reached } from "./check.ts";
-import { ClientFuzz, makeClient, type MakeClient } from "./client_target.ts";
-import { makeServer, type MakeServer, ServerFuzz } from "./server_target.ts";
+import { ClientFuzz, type MakeClient, makeClient } from "./client_target.ts";
+import { type MakeServer, makeServer, ServerFuzz } from "./server_target.ts";
 
 export const targetNames = ["server", "client"] as const;
 export type TargetName = (typeof targetNames)[number];

@@ -1,16 +1,7 @@
 /** The server machine under fuzz: frames of a client gone mad, and handlers with moods. */
-import { encodeText } from "../../../src/base/bytes.ts";
 import type { Prng } from "../../../src/base/prng.ts";
 import { CallKind } from "../../../src/ttrpc/core/call.ts";
-import type { ConnectionLimits } from "../../../src/ttrpc/core/limits.ts";
-import {
-  requestBytes,
-  requestMetadata,
-  requestPrefix,
-  RequestReader,
-  type Status,
-  writeRequest,
-} from "../../../src/ttrpc/core/envelope.ts";
+import { RequestReader, type Status } from "../../../src/ttrpc/core/envelope.ts";
 import { BufferPool } from "../../../src/ttrpc/core/output.ts";
 import {
   type ServerCall,
@@ -20,8 +11,9 @@ import {
 } from "../../../src/ttrpc/core/server.ts";
 import { Slab } from "../../../src/ttrpc/core/slab.ts";
 import { routeTable } from "../support/machines.ts";
+import { ClientFrames, fuzzLimits } from "./client_frames.ts";
 import { must, type OutFrame, OutputReader, type Reached } from "./check.ts";
-import { Feeder, makeFrame, mutate, randomBytes, randomLength } from "./mutate.ts";
+import { Feeder, mutate, randomBytes, randomLength } from "./mutate.ts";
 
 type CallOf = ServerCall<string>;
 export type MakeServer = (
@@ -31,35 +23,10 @@ export type MakeServer = (
 
 export const makeServer: MakeServer = (options, events) => new ServerConnection(options, events);
 
-export const fuzzLimits: ConnectionLimits = {
-  messageBytesMax: 2000,
-  callsMax: 12,
-  streamsMax: 8,
-  streamQueueBytesMax: 6000,
-  streamQueueMessagesMax: 40,
-  queueBytesMax: 20_000,
-  queueMessagesMax: 60,
-  streamStallMs: 100,
-};
-
 const table = routeTable();
 const pool = new BufferPool(4096, 8);
 const slab = new Slab();
 const reader = new RequestReader();
-const none = new Uint8Array(0);
-
-const prefixes = ["u", "c", "d", "b", "nope"].map((method) => requestPrefix("s", method));
-prefixes.push(requestPrefix("x", "u"), requestPrefix("", ""), encodeText("\xff\xfe"));
-const metadatas = [
-  none,
-  none,
-  none,
-  requestMetadata(["k", "v", "k", ""]),
-  requestMetadata(["covey-extensions", "1;window=4096"]),
-  requestMetadata(["covey-extensions", "9;window=99999"]),
-  requestMetadata(["covey-extensions", "nonsense"]),
-];
-
 interface Life {
   /** Told as failed, or ended by the handler. */
   ended: boolean;
@@ -75,12 +42,14 @@ export class ServerFuzz implements ServerEvents<string> {
   readonly #random: Prng;
   readonly #reached: Reached;
   readonly #feeder: Feeder = new Feeder();
+  readonly #frames: ClientFrames;
   readonly #lives: Map<CallOf, Life> = new Map();
   readonly #open: CallOf[] = [];
   readonly #output: OutputReader;
   readonly #extensions: boolean;
+  /** How often handlers do something: in some sessions hardly ever. */
+  readonly #activity: number;
   #nowMs = 0;
-  #nextId = 1;
   #broken = false;
   #receiving = false;
   /** Terminal frames that came out, and those that had to. */
@@ -94,6 +63,8 @@ export class ServerFuzz implements ServerEvents<string> {
   constructor(random: Prng, reached: Reached, make: MakeServer) {
     this.#random = random;
     this.#reached = reached;
+    this.#activity = random.pick([0.5, 0.5, 0.02]);
+    this.#frames = new ClientFrames(random, this.#activity < 0.1 ? 0.995 : 0.9);
     this.#extensions = random.chance(0.7);
     this.#output = new OutputReader(fuzzLimits.messageBytesMax, (frame) => this.#written(frame));
     this.machine = make({
@@ -111,7 +82,7 @@ export class ServerFuzz implements ServerEvents<string> {
   run(frames: number): void {
     const random = this.#random;
     for (let index = 0; index < frames && !this.#broken; index++) {
-      const frame = this.#frame();
+      const frame = this.#frames.next(this.#open);
       this.#feeder.push(random.chance(0.25) ? mutate(random, frame) : frame);
       this.#reached.frames++;
       this.#step();
@@ -119,49 +90,13 @@ export class ServerFuzz implements ServerEvents<string> {
     if (!this.#broken && random.chance(0.2)) this.machine.drain();
     while (this.#feeder.length > 0 && !this.#broken) this.#step();
     if (!this.#broken && random.chance(0.5)) this.#finish();
+    this.#collect();
     this.machine.close({ code: 14, message: "gone", details: [] });
     for (const life of this.#lives.values()) must(life.ended, "a call outlived its connection");
     must(this.machine.callCount === 0, "calls are left in the table");
     must(this.machine.output.queuedBytes === 0, "output is left in memory");
     must(this.machine.nextTickMs === Infinity, "a deadline is left");
     this.#reached.agreed += this.machine.extended ? 1 : 0;
-  }
-
-  // -- input ----------------------------------------------------------------------------------
-
-  #frame(): Uint8Array {
-    const random = this.#random;
-    const roll = random.below(this.#open.length === 0 ? 7 : 20);
-    if (roll < 6) return this.#request();
-    if (roll < 18) {
-      // Mostly where it belongs, and mostly to one stream, so that queues fill up.
-      const streams = this.#open.filter((call) => call.flow !== undefined && !call.remoteClosed);
-      const id = streams.length > 0 && random.chance(0.95)
-        ? (random.chance(0.7) ? streams[0] : random.pick(streams)).id
-        : random.below(this.#nextId + 10);
-      const flags = random.chance(0.9) ? 0 : random.pick([5, 1, 4]);
-      const length = (flags & 4) !== 0 ? 0 : randomLength(random, fuzzLimits.messageBytesMax);
-      return makeFrame(id, 3, flags, randomBytes(random, length));
-    }
-    // Extension frames, whether or not they were agreed to.
-    const type = random.pick([4, 5, 6, 7, 8, 9]);
-    const id = this.#open.length > 0 ? random.pick(this.#open).id : 1;
-    return makeFrame(id, type, 0, randomBytes(random, type === 7 ? 4 : 0));
-  }
-
-  #request(): Uint8Array {
-    const random = this.#random;
-    const kind = random.below(random.chance(0.95) ? 4 : prefixes.length);
-    const payload = randomBytes(random, kind < 3 ? randomLength(random, 1900) : 0);
-    const low = random.pick([0, 0, 0, 0, 0, 0, 1, -1, 50_000_000, random.next() | 0]);
-    const high = random.pick([0, 0, 0, 0, 0, 0, 0, 0, 1, -1, 0x7fffffff]);
-    const metadata = random.pick(metadatas);
-    const length = requestBytes(prefixes[kind], payload.length, low, high, metadata);
-    const data = new Uint8Array(length);
-    writeRequest(data, 0, prefixes[kind], payload, low, high, metadata);
-    const id = random.chance(0.95) ? this.#nextId : random.below(this.#nextId + 3);
-    this.#nextId += random.pick([2, 2, 2, 2, 4, 20]);
-    return makeFrame(id, 1, random.pick([0, 1, 2, 6]), data);
   }
 
   // -- steps ----------------------------------------------------------------------------------
@@ -182,7 +117,7 @@ export class ServerFuzz implements ServerEvents<string> {
       this.#nowMs += random.below(60);
       this.machine.tick(this.#nowMs);
     }
-    if (!this.#broken && random.chance(0.5)) this.#act();
+    if (!this.#broken && random.chance(this.#activity)) this.#act();
     if (!this.#broken && random.chance(0.7)) this.#read(random.pick([1, 11, 100, 5000, 100_000]));
     if (!this.#broken && random.chance(0.15)) {
       this.#nowMs += random.pick([0, 1, 20, 20, 500]);
@@ -215,7 +150,10 @@ export class ServerFuzz implements ServerEvents<string> {
     const metadata = random.pick([[], [], ["k", "v"], ["k", "v".repeat(random.below(3000))]]);
     if ((call.kind & CallKind.serverStreaming) !== 0 && roll < 8) {
       if (life.wantsRoom) return;
-      const length = Math.min(randomLength(random, fuzzLimits.messageBytesMax), fuzzLimits.messageBytesMax);
+      const length = Math.min(
+        randomLength(random, fuzzLimits.messageBytesMax),
+        fuzzLimits.messageBytesMax,
+      );
       const room = this.machine.send(call, randomBytes(random, length));
       if (!room) life.wantsRoom = true;
       return;
@@ -270,7 +208,8 @@ export class ServerFuzz implements ServerEvents<string> {
   }
 
   #checkMemory(): void {
-    const { messageBytesMax, queueBytesMax, streamQueueBytesMax, callsMax, streamsMax } = fuzzLimits;
+    const { messageBytesMax, queueBytesMax, streamQueueBytesMax, callsMax, streamsMax } =
+      fuzzLimits;
     let inbox = 0;
     let outbox = 0;
     let streams = 0;
@@ -339,7 +278,13 @@ export class ServerFuzz implements ServerEvents<string> {
     this.#callIds.add(call.id);
     this.#reached.calls++;
     this.#open.push(call);
-    const life = { ended: false, finished: false, reset: false, wantsMessage: false, wantsRoom: false };
+    const life = {
+      ended: false,
+      finished: false,
+      reset: false,
+      wantsMessage: false,
+      wantsRoom: false,
+    };
     this.#lives.set(call, life);
     if (this.#random.chance(0.3) && (call.kind & CallKind.serverStreaming) === 0) {
       life.finished = true;

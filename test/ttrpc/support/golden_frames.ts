@@ -80,7 +80,11 @@ function ofServer(
 function serverFrames(): GoldenFrame[] {
   const extended = { extended: true };
   return [
-    ofServer("ok without payload", "u", ({ machine, calls }) => machine.respond(calls[0], none, [])),
+    ofServer(
+      "ok without payload",
+      "u",
+      ({ machine, calls }) => machine.respond(calls[0], none, []),
+    ),
     ofServer("ok with payload", "u", ({ machine, calls }) => {
       machine.respond(calls[0], payload, []);
     }),

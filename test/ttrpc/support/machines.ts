@@ -14,7 +14,7 @@ import {
 } from "../../../src/ttrpc/core/envelope.ts";
 import { BufferPool } from "../../../src/ttrpc/core/output.ts";
 import { type Route, RouteTable } from "../../../src/ttrpc/core/routes.ts";
-import { ServerCall, ServerConnection } from "../../../src/ttrpc/core/server.ts";
+import { type ServerCall, ServerConnection } from "../../../src/ttrpc/core/server.ts";
 import type { ServerEvents } from "../../../src/ttrpc/core/server.ts";
 import { Slab } from "../../../src/ttrpc/core/slab.ts";
 import { rpcLimitsDefault } from "../../../src/ttrpc/limits.ts";

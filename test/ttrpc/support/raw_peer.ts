@@ -36,7 +36,9 @@ export class RawPeer {
     await this.#until(
       () => this.frames.length - this.#read >= count || this.closed || this.ended,
       () => {
-        const some = this.frames.slice(this.#read, this.#read + 10).map((one) => show(one).slice(0, 80));
+        const some = this.frames.slice(this.#read, this.#read + 10).map((one) =>
+          show(one).slice(0, 80)
+        );
         return `${count} frames; there are ${this.frames.length - this.#read}: ${some.join(", ")}`;
       },
     );

@@ -210,6 +210,26 @@ export function memoryTest(
   });
 }
 
+/** One test over many seeds, each on a network of its own; a failure says for which seed. */
+export function seedsTest(
+  name: string,
+  count: number,
+  body: (stage: MemoryStage, random: Prng) => Promise<void>,
+): void {
+  test(`${name}, ${count} seeds`, async () => {
+    for (let seed = 1; seed <= count; seed++) {
+      const stage = new MemoryStage();
+      try {
+        await body(stage, new Prng(seed));
+      } catch (error) {
+        throw new Error(`seed ${seed}`, { cause: error });
+      } finally {
+        await stage.close();
+      }
+    }
+  });
+}
+
 /** A test on the sockets and the clock of this engine. */
 export function socketTest(name: string, body: (stage: Stage) => Promise<void>): void {
   test(name, async () => {

@@ -16,7 +16,12 @@ import { type Frame, pack, readResponse, request, type RequestInit } from "./fra
 export const testService = TestService.typeName;
 
 /** A request of the test service without a message, as client-streaming calls begin. */
-export function open(id: number, flags: number, method: string, extras: RequestInit = {}): Uint8Array {
+export function open(
+  id: number,
+  flags: number,
+  method: string,
+  extras: RequestInit = {},
+): Uint8Array {
   return request(id, flags, { service: testService, method, ...extras });
 }
 
