@@ -60,6 +60,12 @@ export const dialsPerAddressMax = 64;
 export const dialsMax = 1024;
 
 /**
+ * Silence on a TCP connection after which the kernel asks whether the peer is there; one that does
+ * not answer for ten seconds more is gone. Deno leaves the times to the system.
+ */
+export const keepAliveMs = 60_000;
+
+/**
  * One established connection. For the modules above, it exists only once the peer is verified:
  * `open` fires after the TLS handshake and after `verifyPeer` agreed.
  */

@@ -12,6 +12,7 @@ import {
   type ConnectOptions,
   dialsMax,
   dialsPerAddressMax,
+  keepAliveMs,
   NetError,
   type Timer,
 } from "../port.ts";
@@ -161,6 +162,7 @@ class Dial<S> implements Slot, Owner<S> {
       return this.#release();
     }
     const connection = new BunConnection<S>(socket, this);
+    if (this.address.kind === "tcp") socket.setKeepAlive(true, keepAliveMs);
     if (options.tls === undefined) this.#establish(connection, undefined);
     else this.#securing = socket;
   }

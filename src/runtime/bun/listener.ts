@@ -5,6 +5,7 @@ import process from "node:process";
 import { type Address, formatAddress } from "../../base/address.ts";
 import {
   type ConnectionHandler,
+  keepAliveMs,
   type Listener,
   type ListenOptions,
   NetError,
@@ -185,6 +186,7 @@ class BunListener<S> implements Listener, Slot, Owner<S> {
       return;
     }
     const connection = new BunConnection<S>(socket, this);
+    if (this.address.kind === "tcp") socket.setKeepAlive(true, keepAliveMs);
     if (this.#tls !== undefined) {
       this.#handshakes++;
       socket.timeout(handshakeSeconds);

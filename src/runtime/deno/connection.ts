@@ -79,7 +79,11 @@ export class DenoConnection<S> implements Connection<S>, Peer {
     // Small messages must not wait for the answer to the one before. A TCP connection that is
     // already gone refuses, and the first read tells of it.
     try {
-      if (owner.address.kind === "tcp") (native as Deno.TcpConn).setNoDelay(true);
+      if (owner.address.kind === "tcp") {
+        (native as Deno.TcpConn).setNoDelay(true);
+        // Deno sets no times: the system's apply, two hours of silence on most.
+        (native as Deno.TcpConn).setKeepAlive(true);
+      }
     } catch {
       // See above.
     }
