@@ -234,6 +234,27 @@ test("connection queue, out: streams whose peer does not read hold no more than 
   }
 });
 
+test("connection queue, out: a small limit makes the output short, and breaks nothing", () => {
+  const limits = { queueBytesMax: 50_000, messageBytesMax: 10_000 };
+  const server = new ServerHarness({ limits });
+  const client = new ClientHarness({ limits });
+  server.receive(request(1, 1, { service: "s", method: "d" }));
+  const call = client.begin("c");
+  for (let left = 50; left > 0; left--) {
+    if (!server.machine.send(server.calls[0], pattern(10_000))) break;
+  }
+  for (let left = 50; left > 0; left--) if (!client.machine.send(call, pattern(10_000))) break;
+  for (const { machine, brokenReason, limitHits } of [server, client]) {
+    assert.ok(machine.output.queuedBytes < 70_000, `${machine.output.queuedBytes} bytes wait`);
+    assert.deepEqual([brokenReason, limitHits], [undefined, []]);
+  }
+  // One whole message fits, however small the limit.
+  const tiny = new ServerHarness({ limits: { queueBytesMax: 1000, messageBytesMax: 10_000 } });
+  tiny.receive(request(1, 1, { service: "s", method: "d" }));
+  tiny.machine.send(tiny.calls[0], pattern(10_000));
+  assert.deepEqual([tiny.brokenReason, tiny.frames().length], [undefined, 1]);
+});
+
 test("connection queue, out: a client that never reads its answers is cut off", () => {
   const server = new ServerHarness({ limits: { queueBytesMax: 100_000 } });
   server.onCall = (call) => server.machine.respond(call, pattern(5000), []);

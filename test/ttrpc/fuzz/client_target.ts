@@ -57,6 +57,8 @@ export class ClientFuzz implements ClientEvents {
   readonly #output: OutputReader;
   /** How often callers do something: in some sessions hardly ever. */
   readonly #activity: number;
+  /** How often the socket takes bytes. */
+  readonly #thirst: number;
   #nowMs = 0;
   #broken = false;
   #ready = true;
@@ -68,6 +70,7 @@ export class ClientFuzz implements ClientEvents {
     this.#random = random;
     this.#reached = reached;
     this.#activity = random.pick([0.5, 0.5, 0.02]);
+    this.#thirst = random.pick([0.7, 0.7, 0.05]);
     this.#output = new OutputReader(fuzzLimits.messageBytesMax, (frame) => this.#written(frame));
     this.machine = make({ limits: fuzzLimits, pool, slab, reader }, this);
   }
@@ -172,7 +175,9 @@ export class ClientFuzz implements ClientEvents {
       this.machine.tick(this.#nowMs);
     }
     if (!this.#broken && random.chance(this.#activity)) this.#act();
-    if (!this.#broken && random.chance(0.7)) this.#read(random.pick([1, 11, 100, 5000, 100_000]));
+    if (!this.#broken && random.chance(this.#thirst)) {
+      this.#read(random.pick([1, 11, 100, 5000, 100_000]));
+    }
     if (!this.#broken && random.chance(0.2)) {
       this.#nowMs += random.pick([0, 1, 20, 500]);
       this.machine.tick(this.#nowMs);

@@ -49,6 +49,8 @@ export class ServerFuzz implements ServerEvents<string> {
   readonly #extensions: boolean;
   /** How often handlers do something: in some sessions hardly ever. */
   readonly #activity: number;
+  /** How often the socket takes bytes. */
+  readonly #thirst: number;
   #nowMs = 0;
   #broken = false;
   #receiving = false;
@@ -64,6 +66,7 @@ export class ServerFuzz implements ServerEvents<string> {
     this.#random = random;
     this.#reached = reached;
     this.#activity = random.pick([0.5, 0.5, 0.02]);
+    this.#thirst = random.pick([0.7, 0.7, 0.05]);
     this.#frames = new ClientFrames(random, this.#activity < 0.1 ? 0.995 : 0.9);
     this.#extensions = random.chance(0.7);
     this.#output = new OutputReader(fuzzLimits.messageBytesMax, (frame) => this.#written(frame));
@@ -118,7 +121,9 @@ export class ServerFuzz implements ServerEvents<string> {
       this.machine.tick(this.#nowMs);
     }
     if (!this.#broken && random.chance(this.#activity)) this.#act();
-    if (!this.#broken && random.chance(0.7)) this.#read(random.pick([1, 11, 100, 5000, 100_000]));
+    if (!this.#broken && random.chance(this.#thirst)) {
+      this.#read(random.pick([1, 11, 100, 5000, 100_000]));
+    }
     if (!this.#broken && random.chance(0.15)) {
       this.#nowMs += random.pick([0, 1, 20, 20, 500]);
       this.machine.tick(this.#nowMs);
