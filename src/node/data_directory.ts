@@ -82,7 +82,10 @@ async function parentsToSync(disk: Disk, path: string): Promise<string[]> {
       await disk.stat(folder);
       break;
     } catch (error) {
-      if (!(error instanceof DiskError) || error.kind !== "not-found") throw error;
+      if (!(error instanceof DiskError)) throw error;
+      // What may not be looked at is there, and was not made here.
+      if (error.kind === "denied") break;
+      if (error.kind !== "not-found") throw error;
     }
   }
   return parents;

@@ -59,10 +59,7 @@ export const dialsPerAddressMax = 64;
 /** Dials in flight in all before `connect` answers `limit`. */
 export const dialsMax = 1024;
 
-/**
- * Silence on a TCP connection after which the kernel asks whether the peer is there; one that does
- * not answer for ten seconds more is gone. Deno leaves the times to the system.
- */
+/** Silence after which the kernel asks a TCP peer for a sign of life; Deno leaves it to the system. */
 export const keepAliveMs = 60_000;
 
 /**

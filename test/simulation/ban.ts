@@ -10,6 +10,9 @@
 // The simulator takes its one turn of the real event loop from here before it is banned.
 import "../../src/runtime/sim/turn.ts";
 
+/** For measuring how fast a simulation is; taken before anything is banned. */
+export const realNow: () => number = performance.now.bind(performance);
+
 /** What was there before, to be put back. */
 interface Banned {
   readonly owner: object;

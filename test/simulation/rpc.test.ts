@@ -5,14 +5,13 @@
  */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { armBan, liftBan } from "./ban.ts";
+import { armBan, liftBan, realNow as now } from "./ban.ts";
 import { formatCaught, runMutations } from "./mutations/runner.ts";
 import { mutations } from "./mutations/table.ts";
 import { rpcHashes } from "./rpc/hashes.ts";
 import { sweep } from "./rpc/sweep.ts";
 
 const isBun = "bun" in process.versions;
-const now = performance.now.bind(performance);
 
 before(armBan);
 after(liftBan);
