@@ -5,6 +5,7 @@ import { pattern, readRequest, response } from "./support/frames.ts";
 import { turns } from "./support/memory_net.ts";
 import { drain, failure, Feed } from "./support/outcome.ts";
 import { bothTest, memoryTest } from "./support/stage.ts";
+import { open } from "./support/test_frames.ts";
 
 const nowhere: Address = { kind: "tcp", host: "127.0.0.1", port: 1 };
 
@@ -168,6 +169,31 @@ memoryTest("a deadline covers waiting for a connection, a cancel ends it", async
   await late;
   assert.equal(stage.net.dials, 1);
 });
+
+memoryTest(
+  "a deadline before the one that is waited for fires in its time, on both sides",
+  async (stage) => {
+    const { client, server, address } = await stage.pair({
+      handlers: { nothing: () => new Promise(() => {}) },
+    });
+    const far = failure(client.nothing({}, { timeoutMs: 60_000 }));
+    await turns();
+    const near = failure(client.nothing({}, { timeoutMs: 50 }));
+    await stage.clock.advance(51);
+    assert.equal((await near).code, 4);
+    // The server's own timer, told by a client that does not keep one.
+    const peer = await stage.raw(address);
+    for (const [id, millis] of [[1, 60_000n], [3, 50n]] as const) {
+      peer.send(open(id, 0, "Nothing", { timeoutNano: millis * 1_000_000n }));
+      await turns();
+    }
+    await stage.clock.advance(51);
+    const { id } = await peer.next();
+    assert.deepEqual([id, server.counters.callsByCode[4]], [3, 2]);
+    await stage.clock.advance(60_000);
+    assert.equal((await far).code, 4);
+  },
+);
 
 memoryTest("connecting by itself has a deadline of its own", async (stage) => {
   stage.net.faults.dialsHang = true;
