@@ -56,6 +56,7 @@ class StandardOutput {
   write(text: string | Uint8Array): Promise<void> {
     const bytes = typeof text === "string" ? encodeText(text) : text;
     const written = this.#before.then(() => writeAll(bytes));
+    // A failed one is its own caller's matter; the next is written all the same.
     this.#before = written.catch(() => {});
     return written;
   }
