@@ -35,7 +35,7 @@ async function count(runtime: "bun" | "deno", body: string): Promise<Run> {
       : await runStep(join(root, "node_modules/.bin/deno"), [
         ...["test", "-A", "--no-check", "--no-config"],
         ...[`--preload=${join(root, "scripts/uncaught.ts")}`, `--junit-path=${report}`, file],
-      ], { limitMinutes: 1, environment: { TEST_UNCAUGHT_FILE: uncaught } });
+      ], { limitMinutes: 1, environment: { NO_COLOR: "1", TEST_UNCAUGHT_FILE: uncaught } });
     const read = (path: string): string | undefined =>
       existsSync(path) ? readFileSync(path, "utf8") : undefined;
     // Reports name the file relative to the working directory or in full; only its name counts here.
