@@ -94,18 +94,21 @@ export class CoveyError extends Error {
     this.sent = options.sent;
   }
 
-  /** Wraps whatever was thrown; a CoveyError passes through unchanged. */
+  /** Wraps whatever was thrown; a CoveyError passes through unchanged. Never throws itself. */
   static from(value: unknown, code: Code = Code.unknown): CoveyError {
     if (value instanceof CoveyError) return value;
-    if (value instanceof Error) {
-      if (value.name === "AbortError") {
-        return new CoveyError(Code.canceled, value.message, { cause: value });
-      }
-      if (value.name === "TimeoutError") {
-        return new CoveyError(Code.deadlineExceeded, value.message, { cause: value });
-      }
-      return new CoveyError(code, value.message, { cause: value });
+    try {
+      if (!(value instanceof Error)) return new CoveyError(code, String(value), { cause: value });
+      const message = String(value.message);
+      const known = value.name === "AbortError"
+        ? Code.canceled
+        : value.name === "TimeoutError"
+        ? Code.deadlineExceeded
+        : code;
+      return new CoveyError(known, message, { cause: value });
+    } catch {
+      // An object without a prototype, a getter that throws: it has no text.
+      return new CoveyError(code, "something without a text was thrown", { cause: value });
     }
-    return new CoveyError(code, String(value), { cause: value });
   }
 }

@@ -26,7 +26,7 @@ export interface Runtime {
 
 /** What a runtime cannot do is refused at start, naming the setting that asked for it. */
 export interface Features {
-  /** `Peer.credentials` is filled for unix sockets when the listener asks for it. */
+  /** `Peer.credentials` is filled for unix sockets that ask for it. */
   readonly peerCredentials: boolean;
   readonly vsock: boolean;
   /** Abstract unix sockets, `unix://@name`. */
@@ -39,15 +39,15 @@ export interface Features {
 /** Byte streams over TCP and unix sockets, and datagrams. */
 export interface Net {
   /**
-   * Starts to accept. Rejects with a {@link NetError}: `in-use`, `denied`, `invalid`,
-   * `unsupported`. A unix path that is left over from a dead process is taken over; one that
-   * somebody still answers on is `in-use`.
+   * Starts to accept. Rejects with a {@link NetError}: `in-use`, `denied`, `not-found` (no such
+   * folder), `invalid`, `unsupported`. A unix path that is left over from a dead process is taken
+   * over; one that somebody still answers on is `in-use`.
    */
   listen<S>(options: ListenOptions<S>): Promise<Listener>;
   /**
    * Dials. Resolves after `handler.open` has run; rejects with a {@link NetError}: `refused`,
-   * `timeout`, `not-found`, `aborted`, `tls`, `unreachable`, `limit`, `denied`. After a rejection
-   * no callback follows. Dials in flight are bounded, per address and in all
+   * `timeout`, `not-found`, `aborted`, `tls`, `unreachable` (Bun calls it `refused`), `limit`,
+   * `denied`. After a rejection no callback follows. Dials in flight are bounded, per address and in all
    * ({@link dialsPerAddressMax}, {@link dialsMax}): one too many is `limit`.
    */
   connect<S>(options: ConnectOptions<S>): Promise<Connection<S>>;
@@ -61,6 +61,9 @@ export const dialsMax = 1024;
 
 /** Silence after which the kernel asks a TCP peer for a sign of life; Deno leaves it to the system. */
 export const keepAliveMs = 60_000;
+
+/** How long an accepted peer may take for its TLS handshake, unless the listener says otherwise. */
+export const handshakeMsDefault = 10_000;
 
 /**
  * One established connection. For the modules above, it exists only once the peer is verified:
@@ -139,10 +142,7 @@ export interface TlsOptions {
   readonly authorities: string;
   /** Dial only: the name that the peer's certificate must carry. Default: the dialled host. */
   readonly serverName?: string;
-  /**
-   * Called once per verified chain, before `open`. An answer other than undefined is the reason
-   * to refuse the peer.
-   */
+  /** Called once a chain is verified, before `open`. Text is the reason to refuse the peer. */
   readonly verifyPeer?: (certificate: PeerCertificate) => string | undefined;
 }
 
@@ -158,6 +158,8 @@ export interface ListenOptions<S> {
   readonly credentials?: boolean;
   /** Permission bits of a unix socket's file, default 0o600. */
   readonly mode?: number;
+  /** With TLS: a handshake that takes longer is cut. Default {@link handshakeMsDefault}. */
+  readonly handshakeMs?: number;
 }
 
 export interface Listener {
@@ -376,10 +378,7 @@ export interface OpenOptions {
 export interface DiskFile {
   /** Reads up to `target.length` bytes at `position`; fewer only at the end of the file. */
   read(target: Uint8Array, position: number): Promise<number>;
-  /**
-   * Writes all bytes at `position`. The array must not change before this resolves. What was
-   * written is durable only after `sync`.
-   */
+  /** Writes all bytes at `position`, durable after `sync`. The array must not change meanwhile. */
   write(bytes: Uint8Array, position: number): Promise<void>;
   /** Writes all bytes at the end of the file. Same rules as `write`. */
   append(bytes: Uint8Array): Promise<void>;
@@ -438,8 +437,10 @@ export interface Host {
   readonly hostname: string;
   /** "x64" or "arm64". */
   readonly architecture: string;
-  /** The file that runs now; for the compiled binary, the binary. */
+  /** The file that runs now: an engine, or the compiled binary. */
   readonly executable: string;
+  /** The working directory when read, absolute. */
+  readonly directory: string;
   environment(name: string): string | undefined;
   /** Names of variables that begin with `prefix`; needs the permission to list them on Deno. */
   environmentNames(prefix: string): string[];

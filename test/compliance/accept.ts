@@ -1,8 +1,8 @@
 /** Listeners: their limits, their counts, and how they end. */
 import assert from "node:assert/strict";
 import type { Address } from "../../src/base/address.ts";
-import type { Runtime, TlsOptions } from "../../src/runtime/port.ts";
-import { compliance, type Harness } from "./harness.ts";
+import { keepAliveMs, type Runtime, type TlsOptions } from "../../src/runtime/port.ts";
+import { compliance, type Harness, pass } from "./harness.ts";
 import { connectTo, listenOn, Probe, type Side, text } from "./probe.ts";
 import { pairOn, type Transport } from "./transport.ts";
 
@@ -117,6 +117,33 @@ export function acceptCases(harness: Harness, transport: Transport): void {
     near.connection.abort();
     listener.stop();
   }, ...needs);
+
+  if (transport.name !== "unix") {
+    compliance(
+      harness,
+      `${label}: the kernel looks for a peer that is gone`,
+      async (world) => {
+        const { near, listener } = await pairOn(transport, world);
+        assert.ok(listener.address.kind === "tcp");
+        let { restsMs, systemMs } = world.keepAlive!(listener.address.port);
+        // While bytes wait for their acknowledgement, another timer runs.
+        for (let round = 0; round < 100 && restsMs.length < 2; round++) {
+          await pass(world.runtime, 10);
+          ({ restsMs, systemMs } = world.keepAlive!(listener.address.port));
+        }
+        assert.equal(restsMs.length, 2);
+        const mostMs = world.runtime.name === "deno" ? systemMs : keepAliveMs;
+        // The kernel's timers are coarse: the longer, the coarser.
+        for (const restMs of restsMs) {
+          assert.ok(restMs > 0 && restMs <= mostMs * 1.02, `${restMs} of ${mostMs}`);
+        }
+        near.connection.abort();
+        listener.stop();
+      },
+      ...needs,
+      "kernelTimers",
+    );
+  }
 
   compliance(harness, `${label}: both ends know the addresses`, async (world) => {
     const { near, far, listener, server } = await pairOn(transport, world);

@@ -111,6 +111,38 @@ function refusalCases(harness: Harness): void {
     },
   );
 
+  compliance(
+    harness,
+    "dial: a port that is none is invalid everywhere",
+    async ({ runtime }) => {
+      const { net, http } = runtime;
+      const probe = new Probe(runtime);
+      const handler = { message() {}, error() {} };
+      for (const port of [70_000, -1, 1.5]) {
+        const address: Address = { kind: "tcp", host: "127.0.0.1", port };
+        const local = { host: "127.0.0.1", port };
+        const fetch = () => new Response();
+        assert.equal(await kindOf(net.listen(listenOn(address, probe))), "invalid", `${port}`);
+        assert.equal(await kindOf(connectTo(runtime, address, probe)), "invalid", `${port}`);
+        assert.equal(await kindOf(net.bindUdp({ ...local, handler })), "invalid", `${port}`);
+        assert.equal(await kindOf(http.serve({ ...local, bodyBytesMax: 0, fetch })), "invalid");
+      }
+    },
+    "udp",
+    "http",
+  );
+
+  compliance(
+    harness,
+    "dial: a folder that is not there is not-found to listen in",
+    async (world) => {
+      const address: Address = { kind: "unix", path: `${world.directory}/none/socket` };
+      const probe = new Probe(world.runtime);
+      assert.equal(await kindOf(world.runtime.net.listen(listenOn(address, probe))), "not-found");
+    },
+    "unixFiles",
+  );
+
   compliance(harness, "dial: IPv6 on loopback", async ({ runtime }) => {
     const server = new Probe(runtime);
     const client = new Probe(runtime);
@@ -236,6 +268,22 @@ function unixCases(harness: Harness): void {
     const options = listenOn({ kind: "unix", path }, new Probe(runtime));
     assert.equal(await kindOf(runtime.net.listen(options)), "in-use");
     assert.deepEqual(await runtime.disk.readFile(path, 100), text("precious"));
+  }, "unixFiles");
+
+  compliance(harness, "dial unix: stop leaves a file that took the place alone", async (world) => {
+    const { runtime, directory } = world;
+    const path = `${directory}/socket`;
+    const listener = await runtime.net.listen(listenOn({ kind: "unix", path }, new Probe(runtime)));
+    await runtime.disk.remove(path);
+    await runtime.disk.replaceFile(path, text("precious"));
+    await runtime.disk.replaceFile(`${path}.aside`, text("beside"));
+    listener.stop();
+    // When the name is free again, the next one to listen finds what is there.
+    const next = listenOn({ kind: "unix", path }, new Probe(runtime));
+    assert.equal(await kindOf(runtime.net.listen(next)), "in-use");
+    assert.deepEqual(await runtime.disk.list(directory), ["socket", "socket.aside"]);
+    assert.deepEqual(await runtime.disk.readFile(path, 100), text("precious"));
+    assert.deepEqual(await runtime.disk.readFile(`${path}.aside`, 100), text("beside"));
   }, "unixFiles");
 
   compliance(harness, "dial unix: stop leaves a successor's socket alone", async (world) => {

@@ -256,6 +256,42 @@ function replaceCases(harness: Harness): void {
     assert.deepEqual(await disk.list(world.directory), ["file"]);
   });
 
+  compliance(harness, "disk: a replacement that fails leaves nothing behind", async (world) => {
+    const { disk } = world.runtime;
+    const { directory } = world;
+    await disk.makeDirectory(`${directory}/folder`);
+    const replacing = disk.replaceFile(`${directory}/folder`, text("x"));
+    assert.equal(await kindOf(replacing), "is-a-directory");
+    assert.deepEqual(await disk.list(directory), ["folder"]);
+    // And the next one is not in its way.
+    await disk.replaceFile(`${directory}/file`, text("x"));
+    assert.deepEqual(await disk.list(directory), ["file", "folder"]);
+  });
+
+  compliance(
+    harness,
+    "disk: a closed file is an error, and closing it again is not",
+    async (world) => {
+      const file = await world.runtime.disk.open(`${world.directory}/file`, everyday);
+      const writing = file.write(pattern(300_000), 0);
+      const closing = file.close();
+      // What began before is finished.
+      await writing;
+      await closing;
+      await file.close();
+      assert.equal((await world.runtime.disk.stat(`${world.directory}/file`)).sizeBytes, 300_000);
+      const late = [
+        () => file.read(new Uint8Array(1), 0),
+        () => file.write(text("x"), 0),
+        () => file.append(text("x")),
+        () => file.size(),
+        () => file.truncate(0),
+        () => file.sync(),
+      ];
+      for (const call of late) assert.equal(await kindOf(call()), "io", `${call}`);
+    },
+  );
+
   compliance(harness, "disk: a reader keeps the old content", async ({ runtime, directory }) => {
     const { disk } = runtime;
     const path = `${directory}/file`;
@@ -307,6 +343,15 @@ function failureCases(harness: Harness): void {
     assert.equal(await kindOf(file.append(bytes)), "full");
     await file.close();
   }, "fullDisk");
+
+  compliance(harness, "disk: a medium that fails is io", async (world) => {
+    const { disk } = world.runtime;
+    const path = world.brokenPath!();
+    const file = await disk.open(path, { read: true });
+    assert.equal(await kindOf(file.read(new Uint8Array(100), 0)), "io");
+    await file.close();
+    assert.equal(await kindOf(disk.readFile(path, 100)), "io");
+  }, "brokenDisk");
 
   compliance(harness, "disk: freeBytes is a number of bytes", async ({ runtime, directory }) => {
     const bytes = await runtime.disk.freeBytes(directory);

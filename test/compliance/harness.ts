@@ -21,6 +21,9 @@ export type Ability =
   | "tlsMaterial"
   /** TLS as it is on the wire, open to whoever speaks it. */
   | "certificateless"
+  | "kernelTimers"
+  /** A TLS client that keeps its session and takes it up again. */
+  | "resumption"
   | "udp"
   | "multicast"
   | "quietMulticast"
@@ -32,7 +35,16 @@ export type Ability =
   | "brokenPipe"
   | "silentAddress"
   | "descriptorLimit"
+  | "processTable"
+  /** A collector of garbage that can be called. */
+  | "collector"
   | "fullDisk"
+  | "brokenDisk"
+  /** A process that the modes of files apply to. */
+  | "unprivileged"
+  | "privilegedPort"
+  /** What the user of the runtime grants, beside what the system does. */
+  | "permissions"
   | "denied";
 
 /** One of the three runtimes, as the suite sees it. */
@@ -63,10 +75,33 @@ export interface World {
    * what came back until the end.
    */
   connectWithoutCertificate?(address: Address, authorities: string): Promise<Uint8Array>;
+  /**
+   * With `resumption`: a client that shows the good certificate, waits for a line or the end, and
+   * goes. It takes up its session from its second connection on.
+   */
+  resumingClient?(
+    set: CertificateSet,
+    version: "TLSv1.3" | "TLSv1.2",
+  ): Promise<(address: Address) => Promise<{ greeted: boolean; resumed: boolean }>>;
+  /**
+   * With `kernelTimers`: how long the kernel waits before it asks the peers of this port's TCP
+   * connections for a sign of life, both ends, and how long it waits unless it is told.
+   */
+  keepAlive?(port: number): { restsMs: number[]; systemMs: number };
   /** With `fullDisk`: a path that can be opened for writing and has no room. */
   fullPath?(): string;
+  /** With `brokenDisk`: a file that can be opened and whose medium fails. */
+  brokenPath?(): string;
   /** With `denied`: a file that exists and that the system does not let anybody remove. */
   deniedPath?(): string;
+  /** With `unprivileged`: takes every right to a file, a folder or a socket away. */
+  forbid?(path: string): void;
+  /** With `unprivileged`: a program without the rights of the superuser. */
+  unprivilegedProgram?(name: string, ...args: string[]): { command: string; args: string[] };
+  /** With `collector`: a program that can call it. */
+  collectingProgram?(name: string, ...args: string[]): { command: string; args: string[] };
+  /** With `permissions`: a program that was granted nothing. */
+  ungrantedProgram?(name: string, ...args: string[]): { command: string; args: string[] };
   /** With `child`: what to spawn to run one of the {@link programs} with arguments. */
   program?(name: string, ...args: string[]): { command: string; args: string[] };
   /** With `brokenPipe`: the same, with a standard output that nobody reads. */
@@ -76,6 +111,10 @@ export interface World {
     command: string;
     args: string[];
   };
+  /** With `processTable`: how many descriptors this process has open. */
+  openDescriptors?(): number;
+  /** With `processTable`: its children, zombies among them, each with its state and name. */
+  children?(): string[];
   /** With `descriptorLimit`: the same, with that many descriptors for the new process. */
   limitedProgram?(limit: number, name: string, ...args: string[]): {
     command: string;

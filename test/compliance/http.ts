@@ -1,15 +1,9 @@
 /** HTTP and WebSockets, between the port's own server and client. */
 import assert from "node:assert/strict";
 import { decodeText, encodeText } from "../../src/base/bytes.ts";
-import type {
-  HttpContext,
-  HttpServeOptions,
-  HttpServer,
-  Runtime,
-  WebSocketHandler,
-  WebSocketPeer,
-} from "../../src/runtime/port.ts";
 import { compliance, type Harness, kindOf, pass, pattern, sameBytes, within } from "./harness.ts";
+import { stopCases } from "./http_stop.ts";
+import { address, type Answer, host, Log, serve, upgradeTo } from "./http_support.ts";
 import { connectTo, Probe, text } from "./probe.ts";
 
 /** Declares the cases of this area. */
@@ -19,22 +13,6 @@ export function httpCompliance(harness: Harness): void {
   stopCases(harness);
   webSocketCases(harness);
   refusalCases(harness);
-}
-
-type Answer = HttpServeOptions["fetch"];
-
-const host = "127.0.0.1";
-
-function serve(
-  runtime: Runtime,
-  fetch: Answer,
-  more: Partial<HttpServeOptions> = {},
-): Promise<HttpServer> {
-  return runtime.http.serve({ host, port: 0, bodyBytesMax: 1 << 20, fetch, ...more });
-}
-
-function address(server: HttpServer, path = "/", scheme = "http"): string {
-  return `${scheme}://${server.host}:${server.port}${path}`;
 }
 
 async function bytesOf(message: Request | Response): Promise<Uint8Array<ArrayBuffer>> {
@@ -219,114 +197,6 @@ function bodyCases(harness: Harness): void {
   }, "http");
 }
 
-function stopCases(harness: Harness): void {
-  compliance(harness, "http: stop waits for requests in flight", async ({ runtime }) => {
-    let answer: ((response: Response) => void) | undefined;
-    let arrived: (() => void) | undefined;
-    const here = new Promise<void>((resolve) => arrived = resolve);
-    const server = await serve(runtime, () => {
-      arrived!();
-      return new Promise<Response>((resolve) => answer = resolve);
-    });
-    const asked = runtime.http.fetch(new Request(address(server)));
-    await within(runtime, "the request", here);
-    let stopped = false;
-    const stopping = server.stop(10_000).then(() => stopped = true);
-    await pass(runtime, 50);
-    assert.equal(stopped, false, "stop did not wait");
-    await assert.rejects(runtime.http.fetch(new Request(address(server, "/new"))));
-    answer!(new Response("late"));
-    assert.equal(await (await within(runtime, "the answer", asked)).text(), "late");
-    await within(runtime, "the stop", stopping);
-    const again = await serve(runtime, () => new Response("new"), { port: server.port });
-    await again.stop(0);
-  }, "http");
-
-  compliance(harness, "http: stop waits no longer than its grace", async ({ runtime }) => {
-    let arrived: (() => void) | undefined;
-    const here = new Promise<void>((resolve) => arrived = resolve);
-    const server = await serve(runtime, () => {
-      arrived!();
-      return new Promise<Response>(() => {});
-    });
-    const asked = runtime.http.fetch(new Request(address(server))).then(
-      (response) => response.ok,
-      () => false,
-    );
-    await within(runtime, "the request", here);
-    const before = runtime.clock.monotonicMs();
-    await within(runtime, "the stop", server.stop(100));
-    const tookMs = runtime.clock.monotonicMs() - before;
-    assert.ok(tookMs >= 99 && tookMs < 5000, `${tookMs} ms`);
-    // Broken off, or told that the service is gone.
-    assert.equal(await within(runtime, "the client's end", asked), false);
-  }, "http");
-
-  compliance(harness, "http: stop ends an idle kept connection and a stream", async (world) => {
-    const { runtime } = world;
-    const server = await serve(runtime, (request) => {
-      if (!request.url.endsWith("/stream")) return new Response("x");
-      return new Response(new ReadableStream({ start: (given) => given.enqueue(text("open")) }));
-    });
-    await (await runtime.http.fetch(new Request(address(server)))).text();
-    const response = await runtime.http.fetch(new Request(address(server, "/stream")));
-    const reader = response.body!.getReader();
-    await reader.read();
-    await within(runtime, "the stop", server.stop(50));
-    const ended = reader.read().then(({ done }) => done, () => true);
-    assert.equal(await within(runtime, "the stream's end", ended), true);
-  }, "http");
-}
-
-/** Writes down what happens to one side of a WebSocket. */
-class Log implements WebSocketHandler {
-  readonly events: string[] = [];
-  readonly binary: Uint8Array[] = [];
-  peer: WebSocketPeer | undefined;
-  readonly #echo: boolean;
-  #waiters: (() => void)[] = [];
-
-  constructor(options: { echo?: boolean } = {}) {
-    this.#echo = options.echo ?? false;
-  }
-
-  #note(event: string): void {
-    this.events.push(event);
-    const waiters = this.#waiters;
-    this.#waiters = [];
-    for (const waiter of waiters) waiter();
-  }
-
-  open(peer: WebSocketPeer): void {
-    this.peer = peer;
-    this.#note("open");
-  }
-
-  message(peer: WebSocketPeer, message: string | Uint8Array): void {
-    if (typeof message !== "string") this.binary.push(message.slice());
-    this.#note(typeof message === "string" ? `text ${message}` : `binary ${message.length}`);
-    if (this.#echo) peer.send(message);
-  }
-
-  close(_peer: WebSocketPeer, code: number, reason: string): void {
-    this.#note(`close ${code} ${reason}`.trim());
-  }
-
-  until(runtime: Runtime, count: number): Promise<void> {
-    const wait = async (): Promise<void> => {
-      while (this.events.length < count) {
-        await new Promise<void>((resolve) => this.#waiters.push(resolve));
-      }
-    };
-    return within(runtime, `${count} events, so far ${this.events}`, wait());
-  }
-}
-
-function upgradeTo(log: Log): Answer {
-  return (_request: Request, context: HttpContext) =>
-    context.upgrade(log) ?? new Response("no WebSocket asked for", { status: 426 });
-}
-
 function webSocketCases(harness: Harness): void {
   compliance(harness, "webSocket: text and bytes, both ways", async ({ runtime }) => {
     const there = new Log({ echo: true });
@@ -377,6 +247,35 @@ function webSocketCases(harness: Harness): void {
       await server.stop(1000);
     }
   }, "webSocket");
+
+  compliance(
+    harness,
+    "webSocket: a code or a reason that none may send is mended",
+    async (world) => {
+      const { runtime } = world;
+      const long = "ä".repeat(100);
+      const closes: [code: number, reason: string, expected: RegExp][] = [
+        [4001, long, /^close 4001 ä{61}$/],
+        [99, "", /^close 1000$/],
+        [1005, "x", /^close 1000 x$/],
+      ];
+      for (const closer of ["client", "server"]) {
+        for (const [code, reason, expected] of closes) {
+          const there = new Log();
+          const here = new Log();
+          const server = await serve(runtime, upgradeTo(there));
+          await runtime.http.webSocket(address(server, "/", "ws"), here, 5000);
+          await there.until(runtime, 1);
+          (closer === "client" ? here : there).peer!.close(code, reason);
+          const other = closer === "client" ? there : here;
+          await other.until(runtime, 2);
+          assert.match(other.events[1], expected);
+          await server.stop(1000);
+        }
+      }
+    },
+    "webSocket",
+  );
 
   compliance(harness, "webSocket: what waits to be sent is told", async ({ runtime }) => {
     const there = new Log();

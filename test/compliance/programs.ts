@@ -4,8 +4,8 @@
  */
 import { decodeText } from "../../src/base/bytes.ts";
 import type { Runtime } from "../../src/runtime/port.ts";
-import { pattern } from "./harness.ts";
-import { anyTcp, listenOn, Probe } from "./probe.ts";
+import { kindOf, pass, pattern } from "./harness.ts";
+import { anyTcp, connectTo, listenOn, Probe } from "./probe.ts";
 
 /** A program's body; what it returns is its exit code. */
 export type Program = (runtime: Runtime, args: readonly string[]) => Promise<number>;
@@ -89,6 +89,105 @@ export const programs: Readonly<Record<string, Program>> = {
       return 0;
     }
     return 1;
+  },
+
+  /** Tries what it may not, and tells the kinds of the errors. `locked` is a folder. */
+  async forbidden(runtime, [socket, locked]) {
+    const { net, disk, host } = runtime;
+    const probe = new Probe(runtime);
+    const inside = { kind: "unix", path: `${locked}/socket` } as const;
+    const kinds = {
+      dial: await kindOf(connectTo(runtime, { kind: "unix", path: socket }, probe)),
+      dialInside: await kindOf(connectTo(runtime, inside, probe)),
+      listenInside: await kindOf(net.listen(listenOn(inside, probe))),
+      open: await kindOf(disk.open(`${locked}/file`, { write: true, create: true })),
+      lock: await kindOf(disk.lock(`${locked}/lock`)),
+      list: await kindOf(disk.list(locked)),
+      makeDirectory: await kindOf(disk.makeDirectory(`${locked}/folder`)),
+    };
+    await host.stdout(JSON.stringify(kinds));
+    return 0;
+  },
+
+  /** Tries to serve on a port that only the superuser may have, and tells the kinds. */
+  async ports(runtime) {
+    const { net, http, host } = runtime;
+    const local = { host: "127.0.0.1", port: 1 };
+    const handler = { message() {}, error() {} };
+    const fetch = () => new Response();
+    const kinds = {
+      listen: await kindOf(net.listen(listenOn({ kind: "tcp", ...local }, new Probe(runtime)))),
+      udp: await kindOf(net.bindUdp({ ...local, handler })),
+      http: await kindOf(http.serve({ ...local, bodyBytesMax: 0, fetch })),
+    };
+    await host.stdout(JSON.stringify(kinds));
+    return 0;
+  },
+
+  /** Tries everything that needs a permission of the runtime, and tells the kinds. */
+  async ungranted(runtime, [path, authorities, certificate, key]) {
+    const { net, http, disk, host } = runtime;
+    const probe = new Probe(runtime);
+    const local = { host: "127.0.0.1", port: 49151 };
+    const tcp = { kind: "tcp", ...local } as const;
+    const unix = { kind: "unix", path } as const;
+    const tls = { authorities, certificate, key, serverName: "localhost" };
+    const log = { open() {}, message() {}, close() {} };
+    const url = `127.0.0.1:${local.port}/`;
+    const kinds = {
+      listen: await kindOf(net.listen(listenOn(tcp, probe))),
+      listenTls: await kindOf(net.listen(listenOn(tcp, probe, { tls }))),
+      listenUnix: await kindOf(net.listen(listenOn(unix, probe))),
+      listenAbstract: await kindOf(net.listen(listenOn({ kind: "abstract", name: "x" }, probe))),
+      dial: await kindOf(connectTo(runtime, tcp, probe)),
+      dialTls: await kindOf(connectTo(runtime, tcp, probe, { tls })),
+      dialUnix: await kindOf(connectTo(runtime, unix, probe)),
+      udp: await kindOf(net.bindUdp({ ...local, handler: { message() {}, error() {} } })),
+      http: await kindOf(http.serve({ ...local, bodyBytesMax: 0, fetch: () => new Response() })),
+      fetch: await kindOf(http.fetch(new Request(`http://${url}`))),
+      webSocket: await kindOf(http.webSocket(`ws://${url}`, log, 1000)),
+      open: await kindOf(disk.open(path, { read: true })),
+      lock: await kindOf(disk.lock(path)),
+      spawn: await kindOf(host.spawn({ command: "true", args: [] })),
+    };
+    await host.stdout(JSON.stringify(kinds));
+    return 0;
+  },
+
+  /**
+   * Is connected to with TLS in mind, again and again, by somebody who leaves without a word; tells
+   * how many bytes that left behind.
+   */
+  async left(runtime, [authorities, certificate, key]) {
+    const { host, net } = runtime;
+    const tls = { authorities, certificate, key };
+    const listener = await net.listen(listenOn(anyTcp, new Probe(runtime), { tls }));
+    const visit = async (count: number): Promise<void> => {
+      for (let index = 0; index < count; index++) {
+        const client = new Probe(runtime);
+        const side = await connectTo(runtime, listener.address, client);
+        side.connection.close();
+        await client.until("close", () => side.count("close") === 1);
+      }
+      while (listener.handshakesFailed < visited + count) await pass(runtime, 10);
+      visited += count;
+    };
+    let visited = 0;
+    const used = (): number => {
+      // Bun's collector, or what V8's flag gives.
+      const { Bun, gc } = globalThis as unknown as {
+        Bun?: { gc(force: boolean): void };
+        gc?: () => void;
+      };
+      if (Bun !== undefined) Bun.gc(true);
+      else gc?.();
+      return host.memory().heapUsedBytes;
+    };
+    await visit(200);
+    const before = used();
+    await visit(1000);
+    await host.stdout(`${used() - before}\n`);
+    return 0;
   },
 
   /** Accepts as many connections as it may; tells its port, and how it went with so many. */

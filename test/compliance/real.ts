@@ -1,5 +1,6 @@
 /// <reference types="npm:bun-types@1.4.5" />
 /** The harness for Bun and Deno: real sockets on loopback, a folder of its own, real time. */
+import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -10,6 +11,7 @@ import type { Runtime } from "../../src/runtime/port.ts";
 import { type CertificateSet, makeCertificates } from "../support/certificates.ts";
 import { openSilentPort } from "../support/silent_port.ts";
 import type { Ability, Harness, World } from "./harness.ts";
+import { lacksOpenssl, opensslClient } from "./openssl.ts";
 import { listenOn, Probe } from "./probe.ts";
 
 /** Picks the runtime by the engine; the other one's files must not even load. */
@@ -37,11 +39,35 @@ function lacks(): Partial<Record<Ability, string>> {
   const ipv6 = Object.values(os.networkInterfaces()).flat().some((one) => one?.address === "::1");
   return {
     silentAddress: linux,
+    kernelTimers: fs.existsSync("/proc/net/tcp") ? undefined : "no /proc/net/tcp on this machine",
+    resumption: lacksOpenssl(),
     denied: linux,
+    brokenDisk: linux,
+    processTable: linux,
+    unprivileged: lacksUnprivileged(),
+    privilegedPort: lacksUnprivileged() ?? lacksPrivilegedPort(),
+    permissions: "Bun" in globalThis ? "Bun grants everything" : undefined,
     quietMulticast: "the loopback interface brings back what is sent, whatever the option says",
     ipv6: ipv6 ? undefined : "this machine has no IPv6 loopback",
     fullDisk: fs.existsSync("/dev/full") ? undefined : "no /dev/full on this machine",
   };
+}
+
+/** Takes from the superuser what others do not have, and leaves everybody else as they are. */
+function unprivileged(): string {
+  const taken = "-dac_override,-dac_read_search,-net_bind_service";
+  return process.getuid?.() === 0 ? `setpriv --bounding-set ${taken} -- ` : "";
+}
+
+function lacksUnprivileged(): string | undefined {
+  const { status } = spawnSync("/bin/sh", ["-c", `${unprivileged()}true`]);
+  return status === 0 ? undefined : "this user's rights cannot be taken away";
+}
+
+function lacksPrivilegedPort(): string | undefined {
+  const setting = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+  const first = fs.existsSync(setting) ? Number(fs.readFileSync(setting, "utf8")) : 0;
+  return first > 1 ? undefined : "every port is everybody's on this machine";
 }
 
 function createWorld(runtime: Runtime, shared: Pick<World, "certificates">): World {
@@ -53,6 +79,9 @@ function createWorld(runtime: Runtime, shared: Pick<World, "certificates">): Wor
     ...shared,
     run: (body) => body,
     connectWithoutCertificate,
+    // deno-lint-ignore require-await -- the harness's form
+    resumingClient: async (set, version) => opensslClient(directory, set, version),
+    keepAlive,
     async silentAddress() {
       const silent = await openSilentPort();
       cleanups.push(silent.close);
@@ -74,10 +103,31 @@ function createWorld(runtime: Runtime, shared: Pick<World, "certificates">): Wor
     redirectedProgram: (path, name, ...args) => {
       return inShell(`exec "$@" >>'${path}'`, name, ...args);
     },
+    openDescriptors: () => fs.readdirSync("/proc/self/fd").length,
+    children,
+    forbid(path) {
+      const { mode } = fs.statSync(path);
+      fs.chmodSync(path, 0);
+      cleanups.push(() => {
+        if (fs.existsSync(path)) fs.chmodSync(path, mode);
+      });
+    },
+    unprivilegedProgram: (name, ...args) => inShell(`exec ${unprivileged()}"$@"`, name, ...args),
+    collectingProgram: (name, ...args) => {
+      const { command, args: [run, ...rest] } = program(name, ...args);
+      const flags = "Bun" in globalThis ? [] : ["--v8-flags=--expose-gc"];
+      return { command, args: [run, ...flags, ...rest] };
+    },
+    ungrantedProgram: (name, ...args) => {
+      const { command, args: [run, _all, ...rest] } = program(name, ...args);
+      return { command, args: [run, "--no-prompt", ...rest] };
+    },
     limitedProgram: (limit, name, ...args) => {
       return inShell(`ulimit -n ${limit}; exec "$@"`, name, ...args);
     },
     fullPath: () => "/dev/full",
+    // The memory at address 0 is nobody's: the kernel answers EIO.
+    brokenPath: () => "/proc/self/mem",
     // Nobody removes files there, not even root.
     deniedPath: () => "/proc/version",
     // deno-lint-ignore require-await -- the harness's form
@@ -102,6 +152,38 @@ function inShell(
 ): { command: string; args: string[] } {
   const inner = program(name, ...args);
   return { command: "/bin/sh", args: ["-c", line, "sh", inner.command, ...inner.args] };
+}
+
+/** From /proc/PID/stat: number, name in brackets, state, number of the parent. */
+function children(): string[] {
+  const found: string[] = [];
+  for (const name of fs.readdirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    let stat: string;
+    try {
+      stat = fs.readFileSync(`/proc/${name}/stat`, "utf8");
+    } catch {
+      // It ended meanwhile.
+      continue;
+    }
+    const [, program, state, parent] = /\((.*)\) (\S) (\d+)/s.exec(stat) ?? [];
+    if (Number(parent) === process.pid) found.push(`${name} ${program} ${state}`);
+  }
+  return found;
+}
+
+/** From the kernel's table of sockets, see proc(5) and `get_tcp4_sock` in Linux. */
+function keepAlive(port: number): { restsMs: number[]; systemMs: number } {
+  const name = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
+  const restsMs: number[] = [];
+  for (const line of fs.readFileSync("/proc/net/tcp", "utf8").split("\n").slice(1)) {
+    const [, local = "", remote = "", state, , timer = ""] = line.trim().split(/\s+/);
+    // Established ones; timer 2 is this one's, in hundredths of a second.
+    const here = state === "01" && (local.endsWith(name) || remote.endsWith(name));
+    if (here && timer.startsWith("02:")) restsMs.push(parseInt(timer.slice(3), 16) * 10);
+  }
+  const setting = fs.readFileSync("/proc/sys/net/ipv4/tcp_keepalive_time", "utf8");
+  return { restsMs, systemMs: Number(setting) * 1000 };
 }
 
 /** By the engine's own calls, since the port always shows a certificate. */

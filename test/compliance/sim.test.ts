@@ -8,6 +8,7 @@ import { wallStartMs } from "../../src/runtime/sim/clock.ts";
 import type { CertificateSet, Pair } from "../support/certificates.ts";
 import { armBan, liftBan } from "../simulation/ban.ts";
 import { clockCompliance } from "./clock.ts";
+import { deniedCompliance } from "./denied.ts";
 import { dialCompliance } from "./dial.ts";
 import { diskCompliance } from "./disk.ts";
 import type { Harness, World } from "./harness.ts";
@@ -16,6 +17,7 @@ import { httpCompliance } from "./http.ts";
 import { netCompliance } from "./net.ts";
 import { runProgram } from "./programs.ts";
 import { tlsCompliance } from "./tls.ts";
+import { leakCompliance } from "./leaks.ts";
 import { udpCompliance } from "./udp.ts";
 
 before(armBan);
@@ -55,6 +57,7 @@ function createWorld(options: SimulationOptions): World {
       };
       const set: CertificateSet = {
         authorities: simulation.identity().authorities,
+        otherAuthorities: simulation.identity({ authority: "other" }).authorities,
         good: make("good"),
         renewed: make("renewed"),
         rogue: make("rogue", { authority: "other" }),
@@ -109,6 +112,13 @@ function createWorld(options: SimulationOptions): World {
       machine.disk.quotaBytes = machine.disk.usedBytes();
       return "/work/full";
     },
+    brokenPath() {
+      machine.disk.tree.createFile("/work/broken", 0o600);
+      machine.disk.failRead({ path: "/work/broken", times: Infinity });
+      return "/work/broken";
+    },
+    forbid: (path) => machine.disk.deny(path),
+    unprivilegedProgram: (name, ...args) => ({ command: "program", args: [name, ...args] }),
     deniedPath() {
       machine.disk.tree.createFile("/work/denied", 0o600);
       machine.disk.deny("/work/denied");
@@ -118,7 +128,13 @@ function createWorld(options: SimulationOptions): World {
 }
 
 const lacks: Harness["lacks"] = {
+  kernelTimers: "its kernels do not look for peers that are gone",
+  resumption: "its TLS has no sessions",
   certificateless: "its TLS is a form of its own, not bytes on the stream",
+  privilegedPort: "the simulator has no superuser",
+  permissions: "the simulator grants everything",
+  collector: "the simulator's programs share the engine's memory",
+  processTable: "the simulator has no descriptors and no zombies",
   descriptorLimit: "the simulator has no descriptors",
   httpTls: "its HTTP has a syntax of its own",
   httpBytes: "its HTTP has a syntax of its own",
@@ -131,12 +147,14 @@ function sim(options: SimulationOptions): Harness {
 const suites = [
   netCompliance,
   dialCompliance,
+  deniedCompliance,
   tlsCompliance,
   udpCompliance,
   clockCompliance,
   diskCompliance,
   hostCompliance,
   httpCompliance,
+  leakCompliance,
 ];
 
 describe("calm", () => {

@@ -12,6 +12,7 @@ import {
   type Side,
   text,
 } from "./probe.ts";
+import { handshakeCases, resumptionCases } from "./tls_handshake.ts";
 import { materialCases, renewalCases } from "./tls_material.ts";
 import { assertFacts, dialInVain, tlsOptions } from "./tls_support.ts";
 
@@ -21,6 +22,8 @@ export function tlsCompliance(harness: Harness): void {
   badClientCases(harness);
   badServerCases(harness);
   plainCases(harness);
+  handshakeCases(harness);
+  resumptionCases(harness);
   materialCases(harness);
   renewalCases(harness);
 }

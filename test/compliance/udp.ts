@@ -123,6 +123,30 @@ function unicastCases(harness: Harness): void {
     again.close();
   }, "udp");
 
+  compliance(
+    harness,
+    "udp: a burst of names that nobody has is survived",
+    async ({ runtime }) => {
+      const left = new Inbox();
+      const right = new Inbox();
+      const a = await runtime.net.bindUdp({ host, port: 0, handler: left });
+      const b = await runtime.net.bindUdp({ host, port: 0, handler: right });
+      // What waits for its name is bounded; the rest is dropped, which datagrams may be.
+      for (let index = 0; index < 5000; index++) a.send(text("x"), "no-such-host.invalid", b.port);
+      await left.until(runtime, "an error", () => left.errors.length > 0);
+      assert.equal(left.errors[0].kind, "not-found");
+      for (let round = 0; round < 2000 && right.messages.length === 0; round++) {
+        a.send(text("on"), host, b.port);
+        await pass(runtime, 10);
+      }
+      sameBytes(right.messages[0].bytes, text("on"), "datagram");
+      a.close();
+      b.close();
+    },
+    "udp",
+    "names",
+  );
+
   compliance(harness, "udp: a datagram that is too large is an error", async ({ runtime }) => {
     const left = new Inbox();
     const right = new Inbox();

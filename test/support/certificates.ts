@@ -20,6 +20,8 @@ export interface Pair {
 export interface CertificateSet {
   /** The authority that all but `rogue` chain to. */
   readonly authorities: string;
+  /** Another authority, which signed `rogue`. */
+  readonly otherAuthorities: string;
   /** For `localhost`, 127.0.0.1 and ::1, with a node id and a role in URIs. */
   readonly good: Pair;
   /** As good as `good`, of another name: what a renewal brings. */
@@ -125,6 +127,7 @@ export async function makeCertificates(): Promise<CertificateSet> {
   const other = await makeAuthority();
   return {
     authorities: trusted.certificate.toString("pem"),
+    otherAuthorities: other.certificate.toString("pem"),
     good: await makeLeaf(trusted, { commonName: "good", names: localNames }),
     renewed: await makeLeaf(trusted, { commonName: "renewed", names: localNames }),
     rogue: await makeLeaf(other, { commonName: "rogue", names: localNames }),

@@ -239,7 +239,9 @@ export class BunConnection<S> implements Connection<S>, Peer, Slot {
   }
 
   timedOut(): void {
-    this.abort();
+    // Bun tells an accepted socket of 120 s of silence though nobody asked (tried on 1.4.5). Only a
+    // handshake has a limit here; how long an open connection may be silent is not the seam's.
+    if ((this.#flags & flagOpened) === 0) this.abort();
   }
 
   closed(error: Error | undefined): void {

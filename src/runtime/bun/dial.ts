@@ -3,8 +3,11 @@
  * One dial. Bun's connect can be neither cancelled nor timed out (tried on 1.4.5: the descriptor
  * stays until the kernel gives up), so the promise is settled by our own timer and signal, a
  * socket that opens late is closed, and the dial counts as in flight until Bun is done with it.
+ *
+ * Where there is no route, EHOSTUNREACH and ENETUNREACH, Bun says ECONNREFUSED (seen with strace).
  */
 import { type Address, formatAddress } from "../../base/address.ts";
+import { messageOf } from "../error.ts";
 import {
   type Clock,
   type Connection,
@@ -17,7 +20,7 @@ import {
   type Timer,
 } from "../port.ts";
 import { BunConnection, type BunSocket, handler, type Owner, type Slot } from "./connection.ts";
-import { messageOf, netError, ownError } from "./error.ts";
+import { netError, ownError } from "./error.ts";
 import { clientTls, verifiedCertificate } from "./tls.ts";
 
 /** Counts dials in flight, per address and in all. */

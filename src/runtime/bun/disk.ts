@@ -2,8 +2,9 @@
 import fs from "node:fs";
 import path from "node:path";
 import { type Disk, DiskError, type DiskStat } from "../port.ts";
+import { readAll } from "../read_all.ts";
 import { diskError } from "./error.ts";
-import { openFile, readAll, writeFileAt } from "./file.ts";
+import { openFile, writeFileAt } from "./file.ts";
 import { lockFile } from "./lock.ts";
 
 /** The file system as this process sees it. */
@@ -89,8 +90,15 @@ async function replace(
   }
   // Always the same name, so that what a crash leaves behind is used up by the next replacement.
   const temporary = `${file}.tmp`;
-  await writeFileAt(temporary, bytes, mode);
-  await tried(file, "rename", fs.promises.rename(temporary, file));
+  try {
+    await writeFileAt(temporary, bytes, mode);
+    await tried(file, "rename", fs.promises.rename(temporary, file));
+  } catch (error) {
+    // Half a file is of no use, and on a full disk it is in the way. Where it cannot be removed it
+    // was not made, or the next replacement uses it up.
+    await fs.promises.unlink(temporary).catch(() => {});
+    throw error;
+  }
   await syncDirectory(path.dirname(file));
 }
 

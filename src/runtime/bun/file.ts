@@ -90,31 +90,6 @@ class BunFile implements DiskFile {
   }
 }
 
-/** The whole file, or `too-large`. Its size is not asked first: /proc says 0 of files that hold text. */
-export async function readAll(
-  file: DiskFile,
-  path: string,
-  bytesMax: number,
-): Promise<Uint8Array> {
-  const size = await file.size();
-  if (size > bytesMax) {
-    throw new DiskError("too-large", path, `read: ${size} bytes, at most ${bytesMax} are allowed`);
-  }
-  let bytes = new Uint8Array(Math.min(Math.max(size + 1, 4096), bytesMax + 1));
-  let count = 0;
-  for (;;) {
-    const read = await file.read(bytes.subarray(count), count);
-    count += read;
-    if (count > bytesMax) {
-      throw new DiskError("too-large", path, `read: more than ${bytesMax} bytes are not allowed`);
-    }
-    if (count < bytes.length) return bytes.subarray(0, count);
-    const grown = new Uint8Array(Math.min(bytes.length * 2, bytesMax + 1));
-    grown.set(bytes);
-    bytes = grown;
-  }
-}
-
 /** Creates or replaces a file's content and makes the content durable. */
 export async function writeFileAt(path: string, bytes: Uint8Array, mode: number): Promise<void> {
   let handle: fs.promises.FileHandle | undefined;
@@ -122,11 +97,9 @@ export async function writeFileAt(path: string, bytes: Uint8Array, mode: number)
     handle = await fs.promises.open(path, "w", mode);
     // A file that was left over has the mode it was left with, and the umask has its say in both.
     await handle.chmod(mode);
-    for (let count = 0; count < bytes.length;) {
-      const { bytesWritten } = await handle.write(bytes, count, bytes.length - count, count);
-      count += bytesWritten;
-    }
-    await handle.datasync();
+    const file = new BunFile(handle, path);
+    await file.write(bytes, 0);
+    await file.sync();
   } catch (error) {
     throw diskError(error, path, "write");
   } finally {

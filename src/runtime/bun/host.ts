@@ -3,9 +3,10 @@ import fs from "node:fs";
 import os from "node:os";
 import process from "node:process";
 import { encodeText } from "../../base/bytes.ts";
+import { codeOf } from "../error.ts";
 import { type Host, NetError, type SignalName, type Subscription } from "../port.ts";
 import { spawn } from "./child.ts";
-import { codeOf, netError } from "./error.ts";
+import { netError } from "./error.ts";
 
 /** This process. */
 export function createHost(descriptorsMax: number): Host {
@@ -16,6 +17,13 @@ export function createHost(descriptorsMax: number): Host {
     hostname: os.hostname(),
     architecture: process.arch,
     executable: process.execPath,
+    get directory() {
+      try {
+        return process.cwd();
+      } catch (error) {
+        throw netError(error, "working directory");
+      }
+    },
     environment: (name) => process.env[name],
     environmentNames: (prefix) =>
       Object.keys(process.env).filter((name) => name.startsWith(prefix)),

@@ -16,6 +16,8 @@ export interface Libc {
   shutdown(descriptor: number, how: number): number;
   flock(descriptor: number, operation: number): number;
   fcntl(descriptor: number, command: number, argument: number): number;
+  /** Where the thread's last error is. */
+  __errno_location(): number;
 }
 
 const symbols = {
@@ -23,6 +25,7 @@ const symbols = {
   shutdown: { args: ["i32", "i32"], returns: "i32" },
   flock: { args: ["i32", "i32"], returns: "i32" },
   fcntl: { args: ["i32", "i32", "i32"], returns: "i32" },
+  __errno_location: { args: [], returns: "ptr" },
 } as const;
 
 /** SHUT_RDWR. */
@@ -33,6 +36,7 @@ export const duplicate = 1030;
 /** What is used of `bun:ffi`. */
 interface Ffi {
   dlopen(name: string, wanted: typeof symbols): { symbols: Libc };
+  readonly read: { i32(pointer: number): number };
 }
 
 /**
@@ -41,7 +45,7 @@ interface Ffi {
  */
 export function openLibc(): Libc | undefined {
   if (process.platform !== "linux") return undefined;
-  const ffi = process.getBuiltinModule("bun:ffi") as Ffi | undefined;
+  const ffi = loadFfi();
   const musl = process.arch === "arm64" ? "libc.musl-aarch64.so.1" : "libc.musl-x86_64.so.1";
   for (const name of ["libc.so.6", musl]) {
     try {
@@ -51,4 +55,13 @@ export function openLibc(): Libc | undefined {
     }
   }
   return undefined;
+}
+
+/** Why the call just before failed, errno(3). */
+export function lastError(libc: Libc): number {
+  return loadFfi()!.read.i32(libc.__errno_location());
+}
+
+function loadFfi(): Ffi | undefined {
+  return process.getBuiltinModule("bun:ffi") as Ffi | undefined;
 }

@@ -3,12 +3,16 @@
 import fs from "node:fs";
 import process from "node:process";
 import { type Address, formatAddress } from "../../base/address.ts";
+import { freeName } from "../free_name.ts";
 import {
+  type Clock,
   type ConnectionHandler,
+  handshakeMsDefault,
   keepAliveMs,
   type Listener,
   type ListenOptions,
   NetError,
+  type Timer,
   type TlsOptions,
 } from "../port.ts";
 import { BunConnection, type BunSocket, handler, type Owner, type Slot } from "./connection.ts";
@@ -20,6 +24,7 @@ import { serverTls, verifiedCertificate } from "./tls.ts";
 
 /** What listeners share. */
 export interface ListenContext {
+  readonly clock: Clock;
   /**
    * Above this descriptor number a new socket is closed again. The kernel hands out the lowest
    * free number, so a number near the limit means that all below are taken, by whatever. At the
@@ -27,9 +32,6 @@ export interface ListenContext {
    */
   readonly descriptorMax: number;
 }
-
-/** How long an accepted socket may take to end its TLS handshake, in Bun's 4 s steps. */
-const handshakeSeconds = 12;
 
 /** Starts to accept; see the port. */
 export async function listen<S>(
@@ -62,8 +64,8 @@ class BunListener<S> implements Listener, Slot, Owner<S> {
   #server: Bun.SocketListener<Slot> | undefined;
   /** Inode of the socket file, so that `stop` never removes somebody else's. */
   #inode = 0n;
-  /** Accepted sockets whose handshake is under way; they count towards the limit. */
-  #handshakes = 0;
+  /** Accepted sockets whose handshake is under way, and what cuts it; they count as well. */
+  readonly #handshakes = new Map<BunConnection<S>, Timer>();
 
   constructor(
     context: ListenContext,
@@ -87,19 +89,35 @@ class BunListener<S> implements Listener, Slot, Owner<S> {
       if (address.kind === "tcp") {
         return Bun.listen<Slot>({ ...common, hostname: address.host, port: address.port });
       }
-      const server = Bun.listen<Slot>({ ...common, unix: unixName(address) });
-      if (address.kind === "unix") {
-        // In the same tick as the bind. Under a sane umask nobody else could connect before.
-        fs.chmodSync(address.path, this.#options.mode ?? 0o600);
-        this.#inode = fs.statSync(address.path, { bigint: true }).ino;
-      }
-      return server;
+      if (address.kind === "unix") return this.#bindFile(address.path, common);
+      return Bun.listen<Slot>({ ...common, unix: unixName(address) });
     } catch (error) {
       const failure = ownError(netError(error, `listen on ${formatAddress(address)}`));
       // Bun has no code for a host name that cannot be looked up.
       if (codeOf(error) !== "") throw failure;
       throw new NetError("invalid", failure.message, error);
     }
+  }
+
+  #bindFile(path: string, common: Bun.SocketOptions<Slot>): Bun.SocketListener<Slot> {
+    const mode = this.#options.mode ?? 0o600;
+    // The umask closes the moment between bind and chmod to others. It belongs to the whole process:
+    // a folder that another thread makes meanwhile must stay its owner's.
+    const mask = process.umask(0o077 & ~mode);
+    let server: Bun.SocketListener<Slot>;
+    try {
+      server = Bun.listen<Slot>({ ...common, unix: path });
+    } finally {
+      process.umask(mask);
+    }
+    try {
+      fs.chmodSync(path, mode);
+      this.#inode = fs.statSync(path, { bigint: true }).ino;
+    } catch (error) {
+      server.stop(true);
+      throw error;
+    }
+    return server;
   }
 
   #common(tls: TlsOptions | undefined): Bun.SocketOptions<Slot> & { tls?: Bun.TLSOptions } {
@@ -161,7 +179,7 @@ class BunListener<S> implements Listener, Slot, Owner<S> {
     if (this.address.kind !== "unix") return server.stop(false);
     // Bun removes whatever bears the name (tried), also a successor's socket. It steps aside.
     const { path } = this.address;
-    const aside = `${path}.aside`;
+    const aside = freeName(path, isThere);
     const there = renamed(path, aside);
     server.stop(false);
     if (there) renamed(aside, path);
@@ -178,7 +196,7 @@ class BunListener<S> implements Listener, Slot, Owner<S> {
   // Slot, for a socket that was just accepted
 
   opened(socket: BunSocket): void {
-    const full = this.connections + this.#handshakes >= this.#options.connectionsMax;
+    const full = this.connections + this.#handshakes.size >= this.#options.connectionsMax;
     if (full || (socket.fd ?? 0) > this.#context.descriptorMax || this.#server === undefined) {
       if (this.#server !== undefined) this.refused++;
       if (this.#tls === undefined) socket.end();
@@ -188,8 +206,13 @@ class BunListener<S> implements Listener, Slot, Owner<S> {
     const connection = new BunConnection<S>(socket, this);
     if (this.address.kind === "tcp") socket.setKeepAlive(true, keepAliveMs);
     if (this.#tls !== undefined) {
-      this.#handshakes++;
-      socket.timeout(handshakeSeconds);
+      // Bun's own timeouts go in steps of 4 s.
+      const timer = this.#context.clock.timer(
+        this.#options.handshakeMs ?? handshakeMsDefault,
+        cut<S>,
+        connection,
+      );
+      this.#handshakes.set(connection, timer);
       return;
     }
     this.connections++;
@@ -216,21 +239,29 @@ class BunListener<S> implements Listener, Slot, Owner<S> {
       // Counted in `gone`; whoever cannot show a good certificate gets no explanation.
       return connection.abort();
     }
-    connection.socket.timeout(0);
-    this.#handshakes--;
+    this.#handshakeOver(connection);
     this.connections++;
     const credentials = this.#reader?.(connection.socket.fd ?? -1);
     connection.open(this.#options.state, certificate, credentials);
   }
 
-  gone(_connection: BunConnection<S>, opened: boolean): void {
+  #handshakeOver(connection: BunConnection<S>): void {
+    this.#handshakes.get(connection)?.cancel();
+    this.#handshakes.delete(connection);
+  }
+
+  gone(connection: BunConnection<S>, opened: boolean): void {
     if (opened) {
       this.connections--;
     } else {
-      this.#handshakes--;
+      this.#handshakeOver(connection);
       this.handshakesFailed++;
     }
   }
+}
+
+function cut<S>(connection: BunConnection<S>): void {
+  connection.abort();
 }
 
 /** Renames where possible, and tells whether it was. */
@@ -242,6 +273,10 @@ function renamed(from: string, to: string): boolean {
     // It is gone, or the folder is not ours to change any more; either way it cannot be kept.
     return false;
   }
+}
+
+function isThere(path: string): boolean {
+  return fs.lstatSync(path, { throwIfNoEntry: false }) !== undefined;
 }
 
 /** Removes a unix socket file that nobody answers on any more. */
@@ -264,6 +299,8 @@ async function clearStale(path: string): Promise<void> {
     if (kind === "in-use") throw error;
     if (kind !== "refused") return;
   }
+  // Somebody may have taken it over meanwhile: then it is theirs.
+  if (fs.lstatSync(path, { throwIfNoEntry: false })?.ino !== stat.ino) return;
   fs.rmSync(path, { force: true });
 }
 

@@ -5,10 +5,22 @@
 import fs from "node:fs";
 import { DiskError, type DiskLock } from "../port.ts";
 import { diskError } from "./error.ts";
-import { openLibc } from "./libc.ts";
+import { lastError, openLibc } from "./libc.ts";
 
 const LOCK_EX = 2;
 const LOCK_NB = 4;
+
+/**
+ * What flock(2) says where it cannot lock at all, as on some network file systems. Everything else
+ * is EWOULDBLOCK.
+ */
+const failures: ReadonlyMap<number, string> = new Map([
+  [5, "EIO"],
+  [22, "EINVAL"],
+  [37, "ENOLCK"],
+  [38, "ENOSYS"],
+  [95, "EOPNOTSUPP"],
+]);
 
 /** Takes the lock, or rejects with `busy`; see the port. */
 // deno-lint-ignore require-await -- what goes wrong must reach the caller as a rejection
@@ -23,7 +35,9 @@ export async function lockFile(path: string): Promise<DiskLock> {
     throw diskError(error, path, "lock");
   }
   if (libc.flock(descriptor, LOCK_EX | LOCK_NB) !== 0) {
+    const failure = failures.get(lastError(libc));
     fs.closeSync(descriptor);
+    if (failure !== undefined) throw new DiskError("io", path, `lock: ${failure}`);
     throw new DiskError("busy", path, "lock: somebody holds it");
   }
   let held = true;

@@ -3,8 +3,12 @@
  * which several nodes on one machine need for discovery.
  */
 import dgram from "node:dgram";
+import { needsLookup } from "../lookup.ts";
 import type { UdpHandler, UdpOptions, UdpSocket } from "../port.ts";
 import { netError } from "./error.ts";
+
+/** Datagrams that wait for a name to be looked up; one more is dropped. */
+const waitingMax = 256;
 
 /** Binds; see the port. */
 export function bindUdp(options: UdpOptions): Promise<UdpSocket> {
@@ -28,7 +32,7 @@ export function bindUdp(options: UdpOptions): Promise<UdpSocket> {
       }
       reject(netError(error, doing));
     };
-    native.once("error", refuse);
+    native.on("error", refuse);
     try {
       native.bind({ address: options.host, port: options.port }, () => {
         try {
@@ -59,6 +63,7 @@ class BunUdpSocket implements UdpSocket {
   readonly port: number;
   readonly #native: dgram.Socket;
   readonly #handler: UdpHandler;
+  #waiting = 0;
   #closed = false;
 
   constructor(native: dgram.Socket, handler: UdpHandler) {
@@ -80,15 +85,19 @@ class BunUdpSocket implements UdpSocket {
   }
 
   send(datagram: Uint8Array, host: string, port: number): void {
-    if (this.#closed) return;
+    const waits = needsLookup(host) ? 1 : 0;
+    if (this.#closed || this.#waiting + waits > waitingMax) return;
+    const done = (error: unknown): void => {
+      this.#waiting -= waits;
+      if (error !== null && error !== undefined) this.#failed(error);
+    };
+    this.#waiting += waits;
     try {
-      // The copy is small, and the send may wait for a name to be looked up.
-      this.#native.send(datagram.slice(), port, host, (error) => {
-        if (error !== null && error !== undefined) this.#failed(error);
-      });
+      // A copy, for the send may have to wait. Not by `slice`, which does not copy a Buffer.
+      this.#native.send(new Uint8Array(datagram), port, host, done);
     } catch (error) {
       // Not from within `send`: the caller is in the middle of its own work.
-      queueMicrotask(() => this.#failed(error));
+      queueMicrotask(() => done(error));
     }
   }
 

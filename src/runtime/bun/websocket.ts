@@ -1,4 +1,5 @@
 /** A WebSocket client on the engine's own `WebSocket`. */
+import { closeCode, closeReason } from "../../base/web_socket.ts";
 import { type Clock, NetError, type WebSocketHandler, type WebSocketPeer } from "../port.ts";
 import { netError } from "./error.ts";
 
@@ -69,6 +70,6 @@ class ClientPeer implements WebSocketPeer {
   }
 
   close(code?: number, reason?: string): void {
-    this.#native.close(code, reason);
+    this.#native.close(closeCode(code), closeReason(reason));
   }
 }

@@ -43,6 +43,8 @@ class DenoChild implements Child {
   async #finish(...outputs: (Promise<void> | undefined)[]): Promise<ChildExit> {
     const status = await this.#native.status;
     this.#over = true;
+    // Deno leaves our end of the pipe open. What is still to be written has nobody to read it.
+    this.#stdin?.abort().catch(() => {});
     await Promise.all(outputs);
     // Deno gives 128 + the signal as the code.
     if (status.signal !== null) return { code: null, signal: status.signal };
@@ -53,11 +55,18 @@ class DenoChild implements Child {
     if (this.#stdin === undefined) {
       throw new NetError("invalid", `child ${this.pid} was started without standard input`);
     }
+    if (this.#over) throw this.#gone();
     try {
       await this.#stdin.write(bytes);
     } catch (error) {
+      // While it waited the child ended.
+      if (this.#over) throw this.#gone(error);
       throw netError(error, `standard input of child ${this.pid}`);
     }
+  }
+
+  #gone(cause?: unknown): NetError {
+    return new NetError("reset", `standard input of child ${this.pid}: it has ended`, cause);
   }
 
   closeStdin(): void {

@@ -81,7 +81,7 @@ export class DenoConnection<S> implements Connection<S>, Peer {
     try {
       if (owner.address.kind === "tcp") {
         (native as Deno.TcpConn).setNoDelay(true);
-        // Deno sets no times: the system's apply, two hours of silence on most.
+        // Deno has no call for the times (2.9.5): the system's apply, two hours of silence on most.
         (native as Deno.TcpConn).setKeepAlive(true);
       }
     } catch {

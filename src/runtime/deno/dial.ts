@@ -108,7 +108,10 @@ export async function dialNative(
   }
   const dialled = connectNative(context, address, limit.signal);
   try {
-    return await limit.run(dialled);
+    const native = await limit.run(dialled);
+    // The limit may have been reached since.
+    limit.signal.throwIfAborted();
+    return native;
   } catch (error) {
     // A connection that came to be after all is nobody's.
     dialled.then((native) => native.close(), () => {});

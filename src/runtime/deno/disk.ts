@@ -1,5 +1,6 @@
 /** The port's `Disk` on Deno's own calls; what is read and written goes through `file.ts`. */
 import { type Disk, DiskError, type DiskLock, type DiskStat } from "../port.ts";
+import { readAll } from "../read_all.ts";
 import { diskError } from "./error.ts";
 
 /** The file system as this process sees it. */
@@ -47,7 +48,7 @@ async function tried<T>(
 }
 
 async function readFile(path: string, bytesMax: number): Promise<Uint8Array> {
-  const { openFile, readAll } = await import("./file.ts");
+  const { openFile } = await import("./file.ts");
   const file = await openFile(path, { read: true });
   try {
     return await readAll(file, path, bytesMax);
@@ -69,14 +70,21 @@ async function replace(
   const temporary = `${path}.tmp`;
   const file = await openFile(temporary, { write: true, create: true, truncate: true, mode });
   try {
-    await file.write(bytes, 0);
-    // A file that was left over has the mode it was left with, and the umask has its say in both.
-    await tried(temporary, "chmod", ["write"], Deno.chmod(temporary, mode));
-    await file.sync();
-  } finally {
-    await file.close();
+    try {
+      await file.write(bytes, 0);
+      // A file that was left over has the mode it was left with; the umask has its say in both.
+      await tried(temporary, "chmod", ["write"], Deno.chmod(temporary, mode));
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await tried(path, "rename", ["read", "write"], Deno.rename(temporary, path));
+  } catch (error) {
+    // Half a file is of no use, and on a full disk it is in the way. Where it cannot be removed,
+    // the next replacement uses it up.
+    await Deno.remove(temporary).catch(() => {});
+    throw error;
   }
-  await tried(path, "rename", ["read", "write"], Deno.rename(temporary, path));
   await syncDirectory(parentOf(path));
 }
 

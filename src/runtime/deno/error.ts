@@ -4,49 +4,8 @@
  * System errors carry their name in `code`. Two matter that do not (tried on 2.9.5): a missing
  * permission is `NotCapable` without a code, and a name that does not resolve is a bare `Error`.
  */
-import { DiskError, type DiskErrorKind, NetError, type NetErrorKind } from "../port.ts";
-
-const netKinds: Readonly<Record<string, NetErrorKind>> = {
-  ECONNREFUSED: "refused",
-  ETIMEDOUT: "timeout",
-  ECONNRESET: "reset",
-  ECONNABORTED: "reset",
-  ENOTCONN: "reset",
-  EPIPE: "reset",
-  EADDRINUSE: "in-use",
-  ENOENT: "not-found",
-  ENOTFOUND: "not-found",
-  EAI_AGAIN: "not-found",
-  EHOSTUNREACH: "unreachable",
-  ENETUNREACH: "unreachable",
-  ENETDOWN: "unreachable",
-  EHOSTDOWN: "unreachable",
-  EACCES: "denied",
-  EPERM: "denied",
-  EROFS: "denied",
-  EADDRNOTAVAIL: "invalid",
-  EINVAL: "invalid",
-  ENAMETOOLONG: "invalid",
-  ENOTDIR: "invalid",
-  ENOTSOCK: "invalid",
-  EAFNOSUPPORT: "unsupported",
-  EMFILE: "limit",
-  ENFILE: "limit",
-  ENOBUFS: "limit",
-  EAGAIN: "limit",
-};
-
-/** The code that the system or Deno put on an error; empty when there is none. */
-export function codeOf(error: unknown): string {
-  if (typeof error !== "object" || error === null) return "";
-  const code = (error as { code?: unknown }).code;
-  return typeof code === "string" ? code : "";
-}
-
-/** The text of an error without its class name. */
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
+import { codeOf, diskKindOf, messageOf, netKindOf, reasonOf } from "../error.ts";
+import { DiskError, NetError, type NetErrorKind } from "../port.ts";
 
 /** Whether the user did not grant what the call needed. */
 export function isMissingPermission(error: unknown): boolean {
@@ -54,11 +13,13 @@ export function isMissingPermission(error: unknown): boolean {
 }
 
 function netKind(error: unknown, code: string): NetErrorKind {
-  const known = netKinds[code];
+  const known = netKindOf(code);
   if (known !== undefined) return known;
   if (/^ERR_(SSL|TLS)/.test(code)) return "tls";
   if (error instanceof Deno.errors.NotSupported) return "unsupported";
   if (error instanceof RangeError || error instanceof TypeError) return "invalid";
+  // A host that no name or address looks like.
+  if (error instanceof URIError) return "invalid";
   // There is nothing else to tell it by.
   if (messageOf(error).startsWith("failed to lookup address")) return "not-found";
   return "other";
@@ -71,32 +32,13 @@ function netKind(error: unknown, code: string): NetErrorKind {
 export function netError(error: unknown, doing: string, flag?: string): NetError {
   if (error instanceof NetError) return error;
   if (isMissingPermission(error)) return netDenied(doing, flag ?? "--allow-net", error);
-  const code = codeOf(error);
-  const reason = code === "" ? messageOf(error) : code;
-  return new NetError(netKind(error, code), `${doing}: ${reason}`, error);
+  return new NetError(netKind(error, codeOf(error)), `${doing}: ${reasonOf(error)}`, error);
 }
 
 /** The error of a missing permission, with the flag that grants it. */
 export function netDenied(doing: string, flag: string, cause?: unknown): NetError {
   return new NetError("denied", `${doing}: Deno needs the permission ${flag}`, cause);
 }
-
-const diskKinds: Readonly<Record<string, DiskErrorKind>> = {
-  ENOENT: "not-found",
-  EEXIST: "exists",
-  ENOTEMPTY: "exists",
-  EACCES: "denied",
-  EPERM: "denied",
-  EROFS: "denied",
-  ENOSPC: "full",
-  EDQUOT: "full",
-  EAGAIN: "busy",
-  EWOULDBLOCK: "busy",
-  EBUSY: "busy",
-  EFBIG: "too-large",
-  ENOTDIR: "not-a-directory",
-  EISDIR: "is-a-directory",
-};
 
 /**
  * A file's failure; `doing` says what was tried, "open", and `flags` the names of the permissions
@@ -116,7 +58,5 @@ export function diskError(
     const message = `${doing}: Deno needs the permission ${flags.join(" ")}`;
     return new DiskError("denied", path, message, error);
   }
-  const code = codeOf(error);
-  const reason = code === "" ? messageOf(error) : code;
-  return new DiskError(diskKinds[code] ?? "io", path, `${doing}: ${reason}`, error);
+  return new DiskError(diskKindOf(codeOf(error)), path, `${doing}: ${reasonOf(error)}`, error);
 }

@@ -27,6 +27,10 @@ class DenoHost implements Host {
     return permitted("path of the executable", "--allow-read", () => Deno.execPath());
   }
 
+  get directory(): string {
+    return permitted("working directory", "--allow-read", () => Deno.cwd());
+  }
+
   get descriptorsMax(): number {
     return this.#descriptorsMax ??= readDescriptorsMax() ?? descriptorsMaxUnknown;
   }

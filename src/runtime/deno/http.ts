@@ -28,6 +28,9 @@ async function fetchChecked(request: Request): Promise<Response> {
   }
 }
 
+/** What a WebSocket is closed with when the server stops: going away. */
+const stopped = [1001, "server stops"] as const;
+
 class DenoHttpServer implements HttpServer {
   readonly host: string;
   readonly port: number;
@@ -84,7 +87,11 @@ class DenoHttpServer implements HttpServer {
   async #answer(request: Request, info: Deno.ServeHandlerInfo<Deno.NetAddr>): Promise<Response> {
     const limited = limitBody(request, this.#options.bodyBytesMax);
     if (limited === undefined) return tooLarge();
-    const context = new DenoHttpContext(request, info.remoteAddr.hostname, this.#webSockets);
+    const context = new DenoHttpContext(request, info.remoteAddr.hostname, (peer) => {
+      this.#webSockets.add(peer);
+      if (this.#stopped) peer.close(...stopped);
+      return () => this.#webSockets.delete(peer);
+    });
     const cut = Promise.withResolvers<Response>();
     this.#waiting.add(cut.resolve);
     try {
@@ -98,15 +105,14 @@ class DenoHttpServer implements HttpServer {
   }
 
   /**
-   * Lets `stop` end an answer that has no end. Only those that may be such are passed through a
-   * stream of ours, since Deno sends text and bytes without one; a text's answer always has a type.
+   * Lets `stop` end an answer that has no end. What looks like a document is not passed through a
+   * stream of ours, since Deno sends text and bytes without one.
    */
   #cuttable(response: Response): Response {
     const { headers } = response;
-    const type = headers.get("content-type");
-    const endless = type === null || type.startsWith("text/event-stream") ||
-      headers.has("transfer-encoding");
-    if (!endless || headers.has("content-length") || response.body === null) return response;
+    const known = headers.has("content-length") ||
+      (documents.test(headers.get("content-type") ?? "") && !headers.has("transfer-encoding"));
+    if (known || response.body === null) return response;
     const { signal } = this.#cut;
     return new Response(response.body.pipeThrough(new TransformStream(), { signal }), response);
   }
@@ -118,14 +124,23 @@ class DenoHttpServer implements HttpServer {
   async stop(graceMs: number): Promise<void> {
     this.#stopped = true;
     // A WebSocket has no end of its own to wait for.
-    for (const peer of this.#webSockets) peer.close(1001, "server stops");
+    for (const peer of this.#webSockets) peer.close(...stopped);
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<void>((resolve) => timer = setTimeout(resolve, graceMs));
     await Promise.race([this.#native.shutdown().catch(() => {}), late]);
     clearTimeout(timer);
-    for (const answer of this.#waiting) answer(new Response("server stops", { status: 503 }));
+    for (const answer of this.#waiting) answer(unavailable());
     this.#cut.abort();
   }
+}
+
+/** Types of answers that are whole when they are made; a stream of such a type says `chunked`. */
+const documents =
+  /^(?:text\/(?:plain|html|css|javascript)|application\/(?:json|javascript|wasm)|image\/|font\/)/;
+
+function unavailable(): Response {
+  // Closed at once: the rest of a request that was cut may never come.
+  return new Response("server stops", { status: 503, headers: { connection: "close" } });
 }
 
 function tooLarge(): Response {
@@ -137,11 +152,12 @@ class DenoHttpContext implements HttpContext {
   /** Whether the answer turns the request into a WebSocket. */
   upgraded = false;
   readonly #request: Request;
-  readonly #open: Set<DenoWebSocket>;
+  readonly #opened: (peer: DenoWebSocket) => () => void;
 
-  constructor(request: Request, remoteHost: string, open: Set<DenoWebSocket>) {
+  /** `opened` is told of a WebSocket that opened, and answers what to call when it closed. */
+  constructor(request: Request, remoteHost: string, opened: (peer: DenoWebSocket) => () => void) {
     this.#request = request;
-    this.#open = open;
+    this.#opened = opened;
     // A dual-stack server sees IPv4 clients in their IPv6 form.
     this.remoteHost = remoteHost.startsWith("::ffff:") ? remoteHost.slice(7) : remoteHost;
   }
@@ -156,18 +172,18 @@ class DenoHttpContext implements HttpContext {
       return undefined;
     }
     this.upgraded = true;
-    const open = this.#open;
+    let closed = (): void => {};
     const peer = new DenoWebSocket(upgrade.socket, {
       open: (peer) => handler.open(peer),
       message: (peer, message) => handler.message(peer, message),
-      close(closed, code, reason) {
-        open.delete(peer);
-        handler.close(closed, code, reason);
+      close(peer, code, reason) {
+        closed();
+        handler.close(peer, code, reason);
       },
     });
     upgrade.socket.onopen = () => {
-      open.add(peer);
       peer.start();
+      closed = this.#opened(peer);
     };
     return upgrade.response;
   }

@@ -1,5 +1,6 @@
 /** Accepting: limits, unix socket files and the release of the address at `stop`. */
 import { type Address, formatAddress } from "../../base/address.ts";
+import { freeName } from "../free_name.ts";
 import {
   type ConnectionHandler,
   type Listener,
@@ -47,18 +48,24 @@ function bind<S>({ address, mode = 0o600 }: ListenOptions<S>): NativeListener {
   }
   const path = nativeUnixPath(address);
   if (address.kind !== "unix") return Deno.listen({ transport: "unix", path });
-  // The umask closes the moment between bind and chmod, where it may be had; it belongs to the
-  // whole process, but nothing else runs in between.
+  // The umask closes the moment between bind and chmod to others, where it may be had. It belongs to
+  // the whole process: a folder that another thread makes meanwhile must stay its owner's.
   const mask = isGranted({ name: "sys", kind: "umask" as "hostname" })
-    ? Deno.umask(0o777 & ~mode)
+    ? Deno.umask(0o077 & ~mode)
     : undefined;
+  let native: NativeListener;
   try {
-    const native = Deno.listen({ transport: "unix", path });
-    Deno.chmodSync(path, mode);
-    return native;
+    native = Deno.listen({ transport: "unix", path });
   } finally {
     if (mask !== undefined) Deno.umask(mask);
   }
+  try {
+    Deno.chmodSync(path, mode);
+  } catch (error) {
+    native.close();
+    throw error;
+  }
+  return native;
 }
 
 /** A listener for plain connections; under TLS, the one below. */
@@ -173,7 +180,7 @@ function clearPath(path: string, own: number | null): string | undefined {
     Deno.removeSync(path);
     return undefined;
   }
-  const aside = `${path}.aside`;
+  const aside = freeName(path, (name) => inodeOf({ kind: "unix", path: name }) !== null);
   Deno.renameSync(path, aside);
   return aside;
 }

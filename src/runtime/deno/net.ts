@@ -4,6 +4,7 @@ import { BufferPool } from "./buffers.ts";
 import { readDescriptorsMax, spareDescriptors } from "./descriptors.ts";
 import { connectPlain, DialCounter } from "./dial.ts";
 import { listenPlain } from "./listener.ts";
+import { VerifiedClients } from "./tls_resumption.ts";
 
 /** What the connections of one runtime share. */
 export class NetContext {
@@ -11,6 +12,7 @@ export class NetContext {
   readonly dials = new DialCounter();
   /** TLS material that was found good. */
   readonly checkedTls = new WeakSet<TlsOptions>();
+  readonly verifiedClients = new VerifiedClients();
   readonly #releasing = new Set<Promise<void>>();
   #descriptors = 0;
   /** Sockets that may be open before one more is refused; undefined until somebody listens. */

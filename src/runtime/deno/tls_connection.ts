@@ -1,5 +1,6 @@
 /** One TLS connection over a plain one. */
 import type { Address } from "../../base/address.ts";
+import { messageOf } from "../error.ts";
 import {
   type Connection,
   type ConnectionHandler,
@@ -9,10 +10,11 @@ import {
   type TlsOptions,
 } from "../port.ts";
 import { bufferBytesMax } from "./buffers.ts";
-import { messageOf, netError } from "./error.ts";
+import { netError } from "./error.ts";
 import {
   acceptSecure,
   dialSecure,
+  type Expected,
   type Handshake,
   type SecureSocket,
   Transport,
@@ -22,6 +24,8 @@ import {
 /** Whoever made the connection: a listener, or the dial. */
 export interface TlsOwner<S> {
   readonly handler: ConnectionHandler<S>;
+  /** How long the handshake may take; a dial has a limit of its own. */
+  readonly handshakeMs: number | undefined;
   /** The peer is verified; gives the state slot. */
   opening(connection: TlsConnection<S>): S;
   /** The connection is gone; without `opened`, `error` says why it never was. */
@@ -43,8 +47,6 @@ const flagToldEnd = 256;
 /** The peer cannot hear us any more: after `end` comes `close`. */
 const flagGone = 512;
 
-/** How long an accepted connection may take for its handshake. */
-const handshakeMs = 10_000;
 /** After `close`, how long the peer may take no byte at all before the rest is given up. */
 const flushStallMs = 30_000;
 
@@ -54,10 +56,10 @@ export class TlsConnection<S> implements Connection<S>, Peer, Handshake {
   certificate: PeerCertificate | undefined = undefined;
   readonly #owner: TlsOwner<S>;
   readonly #options: TlsOptions;
-  /** The name to be found in a server's certificate; undefined for a client's. */
-  readonly #name: string | undefined;
+  readonly #expected: Expected;
   #plain!: Connection<TlsConnection<S>>;
-  #transport!: Transport;
+  /** Made for the first bytes: who connects and says nothing costs no engine. */
+  #transport: Transport | undefined = undefined;
   #socket: SecureSocket | undefined = undefined;
   #flags = 0;
   /** Bytes that the engine took and did not hand to the plain connection yet. */
@@ -66,10 +68,10 @@ export class TlsConnection<S> implements Connection<S>, Peer, Handshake {
   #waiting: Uint8Array[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined = undefined;
 
-  constructor(owner: TlsOwner<S>, options: TlsOptions, name: string | undefined) {
+  constructor(owner: TlsOwner<S>, options: TlsOptions, expected: Expected) {
     this.#owner = owner;
     this.#options = options;
-    this.#name = name;
+    this.#expected = expected;
   }
 
   get peer(): Peer {
@@ -90,16 +92,20 @@ export class TlsConnection<S> implements Connection<S>, Peer, Handshake {
   /** The plain connection opened. */
   start(plain: Connection<TlsConnection<S>>): void {
     this.#plain = plain;
-    this.#transport = new Transport(plain);
+    const { handshakeMs } = this.#owner;
+    if (handshakeMs === undefined) this.#shakeHands();
+    else this.#timer = setTimeout(() => this.abort(), handshakeMs);
+  }
+
+  #shakeHands(): void {
+    const transport = this.#transport = new Transport(this.#plain);
     // Its errors come back to us by other ways, but unheard they would end the process.
-    this.#transport.on("error", () => {});
+    transport.on("error", () => {});
+    const expected = this.#expected;
+    const { handshakeMs = 0 } = this.#owner;
     try {
-      if (this.#name !== undefined) {
-        dialSecure(this.#options, this.#name, this.#transport, this);
-      } else {
-        this.#timer = setTimeout(() => this.abort(), handshakeMs);
-        acceptSecure(this.#options, this.#transport, this);
-      }
+      if ("name" in expected) dialSecure(this.#options, expected.name, transport, this);
+      else acceptSecure({ ...this.#options, handshakeMs }, transport, this);
     } catch (error) {
       this.failed(error);
     }
@@ -109,7 +115,7 @@ export class TlsConnection<S> implements Connection<S>, Peer, Handshake {
     if ((this.#flags & (flagOpened | flagClosing | flagClosed)) !== 0) return;
     clearTimeout(this.#timer);
     try {
-      this.certificate = verifiedCertificate(socket, this.#options, this.#name);
+      this.certificate = verifiedCertificate(socket, this.#options, this.#expected);
     } catch (error) {
       return this.#finish(new NetError("tls", messageOf(error), error));
     }
@@ -138,11 +144,13 @@ export class TlsConnection<S> implements Connection<S>, Peer, Handshake {
   // From the plain connection
 
   received(chunk: Uint8Array): void {
-    if ((this.#flags & flagClosed) === 0) this.#transport.received(chunk);
+    if ((this.#flags & flagClosed) !== 0) return;
+    if (this.#transport === undefined) this.#shakeHands();
+    this.#transport!.received(chunk);
   }
 
   plainDrained(): void {
-    this.#transport.drained();
+    this.#transport?.drained();
   }
 
   plainEnded(): void {
@@ -301,7 +309,7 @@ export class TlsConnection<S> implements Connection<S>, Peer, Handshake {
     if (error === undefined) this.#plain.close();
     else this.#plain.abort();
     this.#socket?.destroy();
-    this.#transport.destroy();
+    this.#transport?.destroy();
     const opened = (this.#flags & flagOpened) !== 0;
     this.#owner.gone(opened, error);
     if (opened) this.#owner.handler.close(this, orderly ? undefined : error);

@@ -26,7 +26,7 @@ export function connectTls<S>(
     checkMaterial(context.checkedTls, tls, `dial ${limit.name}`);
     const native = await dialNative(context, address, limit);
     const dial = new TlsDial(limit, options);
-    const connection = new TlsConnection<S>(dial, tls, serverName);
+    const connection = new TlsConnection<S>(dial, tls, { name: serverName });
     limit.signal.addEventListener("abort", () => connection.abandon());
     openDialled(context, address, native, plainHandler, connection as TlsConnection<unknown>);
     return await limit.run(dial.opened.promise);
@@ -35,6 +35,7 @@ export function connectTls<S>(
 
 class TlsDial<S> implements TlsOwner<S> {
   readonly handler: ConnectionHandler<S>;
+  readonly handshakeMs = undefined;
   readonly opened = Promise.withResolvers<Connection<S>>();
   readonly #limit: DialLimit;
   readonly #state: S;

@@ -1,6 +1,13 @@
 /** Listening with TLS: a plain listener below, whose connections shake hands first. */
 import { type Address, formatAddress } from "../../base/address.ts";
-import type { ConnectionHandler, Listener, ListenOptions, Peer, TlsOptions } from "../port.ts";
+import {
+  type ConnectionHandler,
+  handshakeMsDefault,
+  type Listener,
+  type ListenOptions,
+  type Peer,
+  type TlsOptions,
+} from "../port.ts";
 import { type DenoListener, listenPlain } from "./listener.ts";
 import type { NetContext } from "./net.ts";
 import { checkMaterial } from "./tls.ts";
@@ -20,6 +27,7 @@ export async function listenTls<S>(
 
 class TlsListener<S> implements Listener, TlsOwner<S> {
   readonly handler: ConnectionHandler<S>;
+  readonly handshakeMs: number;
   connections = 0;
   handshakesFailed = 0;
   readonly #context: NetContext;
@@ -34,14 +42,16 @@ class TlsListener<S> implements Listener, TlsOwner<S> {
     this.#state = options.state;
     this.#tls = tls;
     this.handler = options.handler;
+    this.handshakeMs = options.handshakeMs ?? handshakeMsDefault;
   }
 
   async bind(): Promise<void> {
+    const expected = { clients: this.#context.verifiedClients };
     this.#plain = await listenPlain(this.#context, {
       ...this.#options,
       // Whoever shakes hands counts towards the limit.
       handler: plainHandler,
-      state: () => new TlsConnection(this, this.#tls, undefined) as TlsConnection<unknown>,
+      state: () => new TlsConnection(this, this.#tls, expected) as TlsConnection<unknown>,
     });
   }
 

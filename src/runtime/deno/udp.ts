@@ -3,6 +3,7 @@
  * asked, by SO_REUSEADDR, and joins groups (tried on 2.9.5).
  */
 import dgram from "node:dgram";
+import { needsLookup } from "../lookup.ts";
 import type { UdpHandler, UdpOptions, UdpSocket } from "../port.ts";
 import { netDenied, netError } from "./error.ts";
 import type { NetContext } from "./net.ts";
@@ -15,8 +16,12 @@ const waitingMax = 256;
 export async function bindUdp(context: NetContext, options: UdpOptions): Promise<UdpSocket> {
   const { host, port } = options;
   const doing = `bind udp://${host.includes(":") ? `[${host}]` : host}:${port}`;
-  // Without the permission `bind` throws where nobody can catch it (tried on 2.9.5).
-  requireHost(host, port, doing);
+  try {
+    // Without the permission `bind` throws where nobody can catch it (tried on 2.9.5).
+    requireHost(host, port, doing);
+  } catch (error) {
+    throw netError(error, doing);
+  }
   await context.releases();
   const native = dgram.createSocket({
     type: host.includes(":") ? "udp6" : "udp4",
@@ -25,19 +30,27 @@ export async function bindUdp(context: NetContext, options: UdpOptions): Promise
   });
   return await new Promise((resolve, reject) => {
     const refuse = (error: unknown): void => {
-      native.close();
+      try {
+        native.close();
+      } catch {
+        // It never was open, or is closed already: one failure may be told of twice.
+      }
       reject(netError(error, doing, hostFlag(host, port)));
     };
-    native.once("error", refuse);
-    native.bind({ address: host, port }, () => {
-      try {
-        join(native, options);
-      } catch (error) {
-        return refuse(error);
-      }
-      native.off("error", refuse);
-      resolve(new DenoUdpSocket(context, native, options.handler));
-    });
+    native.on("error", refuse);
+    try {
+      native.bind({ address: host, port }, () => {
+        try {
+          join(native, options);
+        } catch (error) {
+          return refuse(error);
+        }
+        native.off("error", refuse);
+        resolve(new DenoUdpSocket(context, native, options.handler));
+      });
+    } catch (error) {
+      refuse(error);
+    }
   });
 }
 
@@ -61,9 +74,9 @@ class DenoUdpSocket implements UdpSocket {
   readonly #context: NetContext;
   readonly #native: dgram.Socket;
   readonly #handler: UdpHandler;
-  /** Deno sends those that are under way at once in any order, so they go one by one. */
-  readonly #waiting: Outgoing[] = [];
-  #sending = false;
+  readonly #toAddresses: SendQueue;
+  /** Apart, so that a name that takes long to be looked up holds up no address. */
+  readonly #toNames: SendQueue;
   #closed = false;
 
   constructor(context: NetContext, native: dgram.Socket, handler: UdpHandler) {
@@ -73,6 +86,9 @@ class DenoUdpSocket implements UdpSocket {
     this.#context = context;
     this.#native = native;
     this.#handler = handler;
+    const failed = (error: unknown): void => this.#failed(error);
+    this.#toAddresses = new SendQueue(native, failed);
+    this.#toNames = new SendQueue(native, failed);
     native.on("message", (bytes, from) => {
       if (this.#closed) return;
       // Not as Buffer, whose `slice` does not copy.
@@ -87,17 +103,50 @@ class DenoUdpSocket implements UdpSocket {
   }
 
   send(datagram: Uint8Array, host: string, port: number): void {
-    if (this.#closed || this.#waiting.length >= waitingMax) return;
+    if (this.#closed) return;
+    const queue = needsLookup(host) ? this.#toNames : this.#toAddresses;
+    queue.add(datagram, host, port);
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#toAddresses.clear();
+    this.#toNames.clear();
+    const closed = new Promise<void>((resolve) => this.#native.once("close", resolve));
+    this.#context.releasing(closed);
+    this.#native.close();
+  }
+}
+
+/** Deno sends those that are under way at once in any order, so they go one by one. */
+class SendQueue {
+  readonly #native: dgram.Socket;
+  readonly #failed: (error: unknown) => void;
+  #waiting: Outgoing[] = [];
+  #sending = false;
+
+  constructor(native: dgram.Socket, failed: (error: unknown) => void) {
+    this.#native = native;
+    this.#failed = failed;
+  }
+
+  add(datagram: Uint8Array, host: string, port: number): void {
+    if (this.#waiting.length >= waitingMax) return;
     // Deno reads the array after `send` returned (tried on 2.9.5), so it gets a copy, and not by
     // `slice`, which does not copy a Buffer.
     this.#waiting.push({ datagram: new Uint8Array(datagram), host, port });
     if (!this.#sending) this.#sendNext();
   }
 
+  clear(): void {
+    this.#waiting = [];
+  }
+
   #sendNext(): void {
     const next = this.#waiting.shift();
     this.#sending = next !== undefined;
-    if (next === undefined || this.#closed) return;
+    if (next === undefined) return;
     const done = (error: unknown): void => {
       if (error !== null && error !== undefined) this.#failed(withPermission(error, next));
       this.#sendNext();
@@ -109,20 +158,16 @@ class DenoUdpSocket implements UdpSocket {
       queueMicrotask(() => done(error));
     }
   }
-
-  close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#waiting.length = 0;
-    const closed = new Promise<void>((resolve) => this.#native.once("close", resolve));
-    this.#context.releasing(closed);
-    this.#native.close();
-  }
 }
 
 /** Deno calls a missing permission an unknown error here (tried on 2.9.5). */
 function withPermission(error: unknown, { host, port }: Outgoing): unknown {
   const name = host.includes(":") ? `[${host}]` : host;
-  if (isGranted({ name: "net", host: `${name}:${port}` })) return error;
+  try {
+    if (isGranted({ name: "net", host: `${name}:${port}` })) return error;
+  } catch {
+    // It is no host or no port that a permission could be for, which is why it failed.
+    return error;
+  }
   return netDenied(`send to udp://${name}:${port}`, hostFlag(host, port), error);
 }

@@ -1,9 +1,8 @@
 /** WebSockets: Deno's servers and clients are of one class. */
+import { closeCode, closeReason } from "../../base/web_socket.ts";
+import { messageOf } from "../error.ts";
 import { NetError, type WebSocketHandler, type WebSocketPeer } from "../port.ts";
-import { isMissingPermission, messageOf, netDenied } from "./error.ts";
-
-/** A reason is at most this long on the wire (RFC 6455 section 5.5). */
-const reasonBytesMax = 123;
+import { isMissingPermission, netDenied } from "./error.ts";
 
 /** A peer whose handler hears from it; {@link start} once its native socket is open. */
 export class DenoWebSocket implements WebSocketPeer {
@@ -40,21 +39,14 @@ export class DenoWebSocket implements WebSocketPeer {
   }
 
   close(code?: number, reason?: string): void {
-    const short = reason === undefined ? undefined : shorten(reason);
+    const short = closeReason(reason);
     try {
-      this.#native.close(code, short);
+      this.#native.close(closeCode(code), short);
     } catch {
       // A client may give 1000 and 3000 to 4999 only, says the standard.
       this.#native.close(1000, short);
     }
   }
-}
-
-function shorten(reason: string): string {
-  const bytes = new TextEncoder().encode(reason);
-  if (bytes.length <= reasonBytesMax) return reason;
-  // A character that was cut in two is left out.
-  return new TextDecoder().decode(bytes.subarray(0, reasonBytesMax)).replace(/\ufffd$/, "");
 }
 
 /** Opens one as a client; see the port. */

@@ -16,6 +16,8 @@ interface Datagram {
   readonly host: string;
   readonly port: number;
   readonly link: Link;
+  /** How many times as long its way is, so that others overtake it. */
+  readonly detours: number;
 }
 
 export class SimUdpSocket implements UdpSocket {
@@ -100,7 +102,7 @@ export class SimUdpSocket implements UdpSocket {
   }
 
   #sendTo(target: SimUdpSocket, datagram: Uint8Array, sourceIp: string): void {
-    const { faults, network, coverage, kernel } = this.#world;
+    const { faults, network, coverage } = this.#world;
     const from = this.process.machine;
     const to = target.process.machine;
     const link = network.link(from, to);
@@ -117,10 +119,10 @@ export class SimUdpSocket implements UdpSocket {
     }
     if (!link.passable) return;
     for (let copy = 0; copy < copies; copy++) {
-      let arrival = link.arrival(kernel.now, datagram.length + 28);
+      let detours = 0;
       if (from !== to && faults.udpReorderChance > 0 && random.chance(faults.udpReorderChance)) {
         coverage.fault("udpReorder");
-        arrival += (arrival - kernel.now) * random.between(1, 9);
+        detours = random.between(1, 9);
       }
       const message: Datagram = {
         socket: target,
@@ -128,9 +130,17 @@ export class SimUdpSocket implements UdpSocket {
         host: sourceIp,
         port: this.port,
         link,
+        detours,
       };
-      kernel.at(arrival, runDatagram, message, null);
+      link.send({ bytes: datagram.length + 28, notBefore: 0 }, datagramLeft, message);
     }
+  }
+
+  /** Called when a datagram is past what limits the link's speed. */
+  left(message: Datagram, arrival: number): void {
+    const { kernel } = this.#world;
+    const at = arrival + (arrival - kernel.now) * message.detours;
+    kernel.at(at, runDatagram, message, null);
   }
 
   /** Called by the event of an arrival: cuts drop what is under way, buffers hold what waits. */
@@ -177,6 +187,10 @@ export function bindUdpSocket(
 function isMulticast(host: string): boolean {
   const first = Number(/^(\d{1,3})\./.exec(host)?.[1]);
   return (first >= 224 && first <= 239) || /^ff/i.test(host);
+}
+
+function datagramLeft(message: Datagram, arrival: number): void {
+  message.socket.left(message, arrival);
 }
 
 function runDatagram(message: Datagram): boolean {

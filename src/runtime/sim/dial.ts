@@ -74,9 +74,13 @@ export class Dial<S> implements Establisher {
 
   /** The first packet is on its way to the target's kernel. */
   #sendFirst(): void {
-    const { kernel, network } = this.#world;
-    const link = network.link(this.#process.machine, this.#target.machine);
-    kernel.at(link.arrival(kernel.now, synBytes), runFirst, this as Dial<unknown>, null);
+    const link = this.#world.network.link(this.#process.machine, this.#target.machine);
+    link.send({ bytes: synBytes, notBefore: 0 }, firstLeft, this as Dial<unknown>);
+  }
+
+  /** Called when the first packet is past what limits the link's speed. */
+  firstLeft(arrival: number): void {
+    this.#world.kernel.at(arrival, runFirst, this as Dial<unknown>, null);
   }
 
   /** Called when the first packet arrives, or fails to. */
@@ -93,8 +97,7 @@ export class Dial<S> implements Establisher {
     }
     const listener = this.#target.find();
     if (listener === undefined) {
-      const at = back.arrival(kernel.now, synBytes);
-      kernel.at(at, runRefused, this as Dial<unknown>, this.#process);
+      back.send({ bytes: synBytes, notBefore: 0 }, refusalLeft, this as Dial<unknown>);
       return false;
     }
     const end = new SimConnection<S>(this.#world, {
@@ -114,6 +117,11 @@ export class Dial<S> implements Establisher {
     const message: EstablishedMessage = { secure: listener.secure };
     far.out.send(PacketKind.established, message);
     return false;
+  }
+
+  /** Called when the refusal is past what limits the link's speed. */
+  refusalLeft(arrival: number): void {
+    this.#world.kernel.at(arrival, runRefused, this as Dial<unknown>, this.#process);
   }
 
   /** Called by the event of another try. */
@@ -232,6 +240,14 @@ function joinEnds(world: World, a: SimConnection<unknown>, b: SimConnection<unkn
 /** The name that a certificate must carry when the options name none. */
 function hostOf(address: Address): string | undefined {
   return address.kind === "tcp" ? address.host : undefined;
+}
+
+function firstLeft(dial: Dial<unknown>, arrival: number): void {
+  dial.firstLeft(arrival);
+}
+
+function refusalLeft(dial: Dial<unknown>, arrival: number): void {
+  dial.refusalLeft(arrival);
 }
 
 function runFirst(dial: Dial<unknown>): boolean {

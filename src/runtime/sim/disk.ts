@@ -146,16 +146,18 @@ export class ProcessDisk implements Disk {
 
   list(path: string): Promise<string[]> {
     const absolute = this.#process.resolvePath(path);
-    return this.call(
-      "list",
-      absolute,
-      () => [...this.store.tree.folder(absolute).entries.keys()].sort(),
-    );
+    return this.call("list", absolute, () => {
+      this.store.checkAllowed(absolute);
+      return [...this.store.tree.folder(absolute).entries.keys()].sort();
+    });
   }
 
   makeDirectory(path: string, mode = 0o700): Promise<void> {
     const absolute = this.#process.resolvePath(path);
-    return this.call("makeDirectory", absolute, () => this.store.tree.makeFolders(absolute, mode));
+    return this.call("makeDirectory", absolute, () => {
+      this.store.checkAllowed(absolute);
+      this.store.tree.makeFolders(absolute, mode);
+    });
   }
 
   stat(path: string): Promise<DiskStat> {
@@ -184,6 +186,7 @@ export class ProcessDisk implements Disk {
     const absolute = this.#process.resolvePath(path);
     return this.call("lock", absolute, (): DiskLock => {
       const { tree } = this.store;
+      this.store.checkAllowed(absolute);
       const there = tree.find(absolute);
       const file = there === undefined ? tree.createFile(absolute, 0o600) : tree.file(absolute);
       if (file.lockedBy !== null) throw new DiskError("busy", absolute, "is locked");

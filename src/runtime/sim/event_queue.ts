@@ -16,7 +16,7 @@ export type EventCallback<A> = (argument: A) => boolean;
 
 export interface SimEvent {
   at: number;
-  readonly sequence: number;
+  sequence: number;
   /** Place in the heap, -1 when it is not there. */
   index: number;
   run: EventCallback<never>;
@@ -41,6 +41,13 @@ export class EventQueue {
     const event: SimEvent = { at, sequence: this.#sequence++, index: -1, run, argument, executor };
     this.#push(event);
     return event;
+  }
+
+  /** Puts an event that was taken out in again, behind those of the same time. */
+  again(event: SimEvent, at: number): void {
+    event.at = at;
+    event.sequence = this.#sequence++;
+    this.#push(event);
   }
 
   pop(): SimEvent | undefined {

@@ -103,7 +103,7 @@ export class Flow {
   sendData(bytes: Uint8Array): void {
     this.outstandingBytes += bytes.length;
     const now = this.#world.kernel.now;
-    if (this.#tail !== null && this.#tailSentAt === now && this.link.bytesPerSecond === 0) {
+    if (this.#tail !== null && this.#tailSentAt === now && !this.link.slow) {
       this.#tail.parts.push(bytes);
       return;
     }
@@ -191,11 +191,14 @@ export class Flow {
   #transmit(packet: Packet, notBefore: number): void {
     let bytes = packetOverheadBytes;
     for (const part of packet.parts) bytes += part.length;
-    const kernel = this.#world.kernel;
-    const arrival = this.link.arrival(Math.max(kernel.now, notBefore), bytes);
+    this.link.send({ bytes, notBefore }, packetLeft, packet);
+  }
+
+  /** Called when a packet is past what limits the link's speed. */
+  left(packet: Packet, arrival: number): void {
     // Paths do not reorder; only what a cut held back can be overtaken.
     this.#lastArrival = Math.max(this.#lastArrival, arrival);
-    kernel.at(this.#lastArrival, arrive, packet, null);
+    this.#world.kernel.at(this.#lastArrival, arrive, packet, null);
   }
 
   /** Called by the event of a packet's arrival. */
@@ -288,6 +291,10 @@ export class Flow {
     this.#armCreditTimer();
     return false;
   }
+}
+
+function packetLeft(packet: Packet, arrival: number): void {
+  packet.flow.left(packet, arrival);
 }
 
 function arrive(packet: Packet): boolean {

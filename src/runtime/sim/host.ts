@@ -51,6 +51,10 @@ export class SimHost implements Host {
     return this.#process.options.args;
   }
 
+  get directory(): string {
+    return this.#process.options.directory;
+  }
+
   get hostname(): string {
     return this.#process.machine.hostname;
   }

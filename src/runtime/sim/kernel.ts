@@ -71,10 +71,13 @@ export class Kernel {
     else event.run = ranBefore;
   }
 
-  /** What a paused process missed becomes due now, in the old order. */
+  /**
+   * What a paused process missed becomes due now, in the old order. The events stay the same ones:
+   * whoever holds a timer may cancel it until it runs.
+   */
   release(executor: Executor): void {
     for (const event of executor.held) {
-      if (event.run !== ranBefore) this.at(this.now, event.run, event.argument as never, executor);
+      if (event.run !== ranBefore) this.queue.again(event, this.now);
     }
     executor.held.length = 0;
   }

@@ -1,6 +1,7 @@
 /** A listening socket: the accepting half of a connection's setup. */
 import type { Address } from "../../base/address.ts";
 import {
+  handshakeMsDefault,
   type Listener,
   type ListenOptions,
   NetError,
@@ -15,9 +16,6 @@ import type { SimProcess } from "./process.ts";
 import { ticksFromMs } from "./time.ts";
 import { TraceKind } from "./trace.ts";
 import type { World } from "./world.ts";
-
-/** A dialler that does not finish its handshake holds a place for this long. */
-const handshakeTimeoutMs = 10_000;
 
 /** What the two ends of a TLS handshake tell each other. */
 export type HandshakeMessage =
@@ -187,7 +185,8 @@ export class SimListener<S> implements Listener, Establisher {
     if (this.#tls === undefined) return this.#open(end);
     this.#handshakes++;
     setup.tls = this.#tls;
-    const at = this.#world.kernel.now + ticksFromMs(handshakeTimeoutMs);
+    const at = this.#world.kernel.now +
+      ticksFromMs(this.#options.handshakeMs ?? handshakeMsDefault);
     setup.timer = this.#world.kernel.at(at, handshakeExpired, { listener: this, end }, null);
     if (!setup.info.tls) return true;
     const message: HandshakeMessage = { step: "server", certificate: this.#tls.certificate };

@@ -18,7 +18,7 @@ import { Dial, type DialTarget } from "./dial.ts";
 import { checkOwnIdentity } from "./identity.ts";
 import { SimListener } from "./listener.ts";
 import { never } from "./never.ts";
-import { bindIp, type BoundListener, isNumericHost } from "./network.ts";
+import { bindIp, type BoundListener, isNumericHost, isPort } from "./network.ts";
 import type { SimProcess } from "./process.ts";
 import { ticksFromMs } from "./time.ts";
 import { TraceKind } from "./trace.ts";
@@ -121,10 +121,11 @@ export class SimNet implements Net {
   ): SimListener<S> {
     const { tree } = this.#process.machine.disk;
     const path = this.#process.resolvePath(address.path);
+    if (this.#isDenied(path)) throw new NetError("denied", `listen on ${address.path}: denied`);
     const node = tree.placeSocket(path, options.mode ?? 0o600);
     if (node === "in-the-way") throw new NetError("in-use", `${address.path} is in use`);
     if (node === "no-folder") {
-      throw new NetError("invalid", `the folder of ${address.path} does not exist`);
+      throw new NetError("not-found", `the folder of ${address.path} does not exist`);
     }
     const listener = new SimListener<S>(this.#world, {
       process: this.#process,
@@ -160,6 +161,9 @@ export class SimNet implements Net {
     if (address.kind === "vsock") {
       return reject(new NetError("unsupported", "vsock does not exist on the simulator"));
     }
+    if (address.kind === "tcp" && !isPort(address.port)) {
+      return reject(new NetError("invalid", `${address.port} is not a port`));
+    }
     const target = this.#target(address);
     if (target instanceof NetError) {
       const failure = { reject, error: target };
@@ -194,6 +198,7 @@ export class SimNet implements Net {
       return { machine, peer, seen: peer, find };
     }
     const path = this.#process.resolvePath(address.path);
+    if (this.#isDenied(path)) return new NetError("denied", `dial ${address.path}: denied`);
     if (machine.disk.tree.find(path) === undefined) {
       return new NetError("not-found", `${address.path} does not exist`);
     }
@@ -204,6 +209,10 @@ export class SimNet implements Net {
         : undefined;
     };
     return { machine, peer, seen: peer, find };
+  }
+
+  #isDenied(path: string): boolean {
+    return this.#process.machine.disk.isDenied(path);
   }
 
   #targetTcp(address: Address & { kind: "tcp" }): DialTarget | NetError {

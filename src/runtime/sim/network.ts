@@ -58,6 +58,7 @@ export class Network {
     const [a, b] = from.index < to.index ? [from, to] : [to, from];
     const random = generatorFor(this.#world.seed, `link ${a.name} ${b.name}`);
     const link = new Link(from, to, {
+      kernel: this.#world.kernel,
       latencyTicks: local ? localLatencyTicks : drawTicks(random, this.#world.faults.latencyMs),
       jitterMs: local ? [0, 0] : this.#world.faults.jitterMs,
       random: generatorFor(this.#world.seed, `jitter ${from.name} ${to.name}`),
@@ -98,9 +99,7 @@ export class Network {
   /** One direction carries this many bytes a second at most. */
   slowLink(from: SimMachine, to: SimMachine, bytesPerSecond: number): Fault {
     this.#world.coverage.fault("slowLink");
-    const link = this.link(from, to);
-    link.setSpeed(bytesPerSecond);
-    return { heal: () => link.setSpeed(0) };
+    return { heal: this.link(from, to).limit(bytesPerSecond) };
   }
 
   /** Resets every connection between two machines, or of one with anybody. Returns how many. */
@@ -135,7 +134,9 @@ export class Network {
   describe(): string[] {
     const lines: string[] = [];
     for (const link of this.#links.values()) {
-      if (link.cuts > 0) lines.push(`cut: ${link.from.name} -> ${link.to.name}`);
+      const name = `${link.from.name} -> ${link.to.name}`;
+      if (link.cuts > 0) lines.push(`cut: ${name}`);
+      if (link.slow) lines.push(`slow: ${link.waitingBytes} bytes wait ${name}`);
     }
     for (const flow of this.stalled) {
       const { from, to } = flow.link;
@@ -178,6 +179,11 @@ export function isNumericHost(host: string): boolean {
   return /^[\d.]+$|:/.test(host);
 }
 
+/** Whether the number fits where TCP and UDP have their ports. */
+export function isPort(port: number): boolean {
+  return Number.isInteger(port) && port >= 0 && port <= 65_535;
+}
+
 /** The address that a host to bind means on this machine; throws `invalid` when it is not here. */
 export function bindIp(machine: SimMachine, host: string): string {
   if (isWildcard(host)) return host;
@@ -193,6 +199,7 @@ export class PortTable<T extends { readonly ip: string }> {
 
   /** Throws `in-use`. Port 0 takes a free one. Sharing is for multicast. */
   claim(port: number, entry: T, shared: boolean): number {
+    if (!isPort(port)) throw new NetError("invalid", `${port} is not a port`);
     const chosen = port === 0 ? this.#free() : port;
     const there = this.#byPort.get(chosen) ?? [];
     const clash = there.some((other) =>

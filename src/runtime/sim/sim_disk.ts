@@ -58,7 +58,7 @@ export class SimDisk {
     this.#plan("read", options);
   }
 
-  /** Nobody may open, read, rename or remove what begins with this path. */
+  /** Nobody may touch what begins with this path, by files or by sockets. */
   deny(path: string): void {
     this.#denied.add(path);
   }
@@ -126,9 +126,12 @@ export class SimDisk {
 
   /** Throws `denied` where {@link deny} says so. */
   checkAllowed(path: string): void {
-    for (const denied of this.#denied) {
-      if (path.startsWith(denied)) throw new DiskError("denied", path, "permission denied");
-    }
+    if (this.isDenied(path)) throw new DiskError("denied", path, "permission denied");
+  }
+
+  isDenied(path: string): boolean {
+    for (const denied of this.#denied) if (path.startsWith(denied)) return true;
+    return false;
   }
 
   /** Throws when this call is to fail. */

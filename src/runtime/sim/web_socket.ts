@@ -1,5 +1,6 @@
 /** WebSockets of the simulator's HTTP, the same on both sides once they are open. */
 import { decodeText, encodeText } from "../../base/bytes.ts";
+import { closeCode, closeReason } from "../../base/web_socket.ts";
 import { NetError, type WebSocketHandler, type WebSocketPeer } from "../port.ts";
 import {
   type FrameHandler,
@@ -70,10 +71,13 @@ export class SimWebSocket implements WebSocketPeer, FrameHandler {
     return this.bufferedBytes;
   }
 
-  close(code = 1000, reason = ""): void {
+  close(code?: number, reason?: string): void {
     if (this.#closeSent || this.#closed) return;
     this.#closeSent = true;
-    this.#stream.send(FrameKind.close, encodeText(`${code} ${reason}`));
+    this.#stream.send(
+      FrameKind.close,
+      encodeText(`${closeCode(code)} ${closeReason(reason) ?? ""}`),
+    );
   }
 
   frame(stream: FrameStream, kind: FrameKind, payload: Uint8Array): void {
