@@ -9,7 +9,7 @@ import { connectTo, listenOn, Probe, text } from "./probe.ts";
 
 type Listen = (options: { socket: Record<string, unknown> }) => unknown;
 
-const bun = (globalThis as { Bun?: { listen: Listen } }).Bun;
+const bun = (globalThis as unknown as { Bun?: { listen: Listen } }).Bun;
 
 test("bun: silence ends no open connection", { skip: bun === undefined }, async () => {
   assert.ok(bun !== undefined);
