@@ -96,8 +96,9 @@ export class CoveyError extends Error {
 
   /** Wraps whatever was thrown; a CoveyError passes through unchanged. Never throws itself. */
   static from(value: unknown, code: Code = Code.unknown): CoveyError {
-    if (value instanceof CoveyError) return value;
     try {
+      // Asking a proxy for its class runs its traps.
+      if (value instanceof CoveyError) return value;
       if (!(value instanceof Error)) return new CoveyError(code, String(value), { cause: value });
       const message = String(value.message);
       const known = value.name === "AbortError"

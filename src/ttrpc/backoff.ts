@@ -2,6 +2,7 @@
  * Waiting times between dials: doubling with jitter, so that a fleet that lost its server does not
  * come back in step.
  */
+import { Code, CoveyError } from "../base/error.ts";
 import type { Random } from "../runtime/port.ts";
 
 export interface BackoffOptions {
@@ -17,8 +18,22 @@ export class Backoff {
   #attempts = 0;
 
   constructor(options: BackoffOptions, random: Random) {
+    const { firstMs, mostMs } = options;
+    // With a wait of zero a peer that is away would be dialled without a pause.
+    if (!(firstMs > 0 && firstMs <= mostMs && mostMs < Infinity)) {
+      throw new CoveyError(
+        Code.invalidArgument,
+        `backoff: found firstMs ${firstMs} and mostMs ${mostMs}; allowed: finite numbers above ` +
+          "0, firstMs not above mostMs",
+      );
+    }
     this.#options = options;
     this.#random = random;
+  }
+
+  /** The longest wait. */
+  get mostMs(): number {
+    return this.#options.mostMs;
   }
 
   /** After a success the next failure waits the first time again. */

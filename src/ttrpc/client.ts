@@ -14,7 +14,6 @@ import type {
   ClientInterceptor,
 } from "./service.ts";
 
-const none = new Uint8Array(0);
 const noOptions: CallOptions = {};
 
 /**
@@ -60,39 +59,37 @@ function plainMethod(method: DescMethod, channel: Channel): MethodFunction {
   switch (codec.kind) {
     case CallKind.unary:
       return (input, options = noOptions) => {
-        let payload: Uint8Array;
         try {
-          payload = codec.encode(input);
+          channel.encoder.encode(codec.input, input);
         } catch (error) {
           return Promise.reject(notEncodable(method, error));
         }
-        const call = new SingleCall(channel, codec, payload, options, undefined);
+        const call = new SingleCall(channel, codec, options, undefined);
         call.begin();
         return call.promise;
       };
     case CallKind.clientStreaming:
       return (input, options = noOptions) => {
         const inputs = input as AsyncIterable<unknown>;
-        const call = new SingleCall(channel, codec, none, options, inputs);
+        const call = new SingleCall(channel, codec, options, inputs);
         call.begin();
         return call.promise;
       };
     case CallKind.serverStreaming:
       return (input, options = noOptions) => {
-        let payload: Uint8Array;
         try {
-          payload = codec.encode(input);
+          channel.encoder.encode(codec.input, input);
         } catch (error) {
           throw notEncodable(method, error);
         }
-        const call = new StreamCall(channel, codec, payload, options, undefined);
+        const call = new StreamCall(channel, codec, options, undefined);
         call.begin();
         return call;
       };
     default:
       return (input, options = noOptions) => {
         const inputs = input as AsyncIterable<unknown>;
-        const call = new StreamCall(channel, codec, none, options, inputs);
+        const call = new StreamCall(channel, codec, options, inputs);
         call.begin();
         return call;
       };

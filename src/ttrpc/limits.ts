@@ -27,7 +27,7 @@ export const rpcLimitsDefault: RpcLimits = {
   streamQueueMessagesMax: 1024,
   queueBytesMax: 16 << 20,
   queueMessagesMax: 16_384,
-  streamStallMs: 100,
+  streamStallMs: 250,
   connectionsPerListenerMax: 1024,
   connectionsMax: 4096,
   handshakeMs: 5000,

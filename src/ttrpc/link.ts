@@ -22,6 +22,14 @@ const quietTurnsMax = 6;
 const restAfterMs = 1000;
 /** The cork holds at most this much: with one more small frame it still fits a pooled buffer. */
 const corkBytesMax = 48 << 10;
+/**
+ * The cork holds at most this many frames, so that the peer begins with the first ones while the
+ * others are being made: two processes that hand each other one large batch never work at the same
+ * time (docs/decisions/0006).
+ */
+const corkFramesMax = 32;
+/** The same for answers that are made while a chunk of requests is being read. */
+const eventFramesMax = 16;
 
 export abstract class Link<C extends Call> {
   protected readonly clock: Clock;
@@ -36,7 +44,11 @@ export abstract class Link<C extends Call> {
   protected readonly pausesOnOutput: boolean;
   #uncork: (() => void) | undefined = undefined;
   #corked = false;
+  /** The socket took less than it was offered, and has not said yet that it has room again. */
+  #blocked = false;
   #quietTurns = 0;
+  /** About how many frames were made since the last write. */
+  #frames = 0;
   #corkedEnd = 0;
   #paused = false;
   #held = false;
@@ -78,6 +90,7 @@ export abstract class Link<C extends Call> {
   }
 
   drained(): void {
+    this.#blocked = false;
     this.inEvent = true;
     this.machine.drained();
     this.settle();
@@ -154,8 +167,12 @@ export abstract class Link<C extends Call> {
 
   /** Frames were made outside of a socket event: write them soon, together. */
   flushSoon(): void {
-    if (this.inEvent) return;
-    if (this.machine.output.queuedBytes >= corkBytesMax) {
+    const frames = ++this.#frames;
+    if (this.inEvent) {
+      if (frames >= eventFramesMax) this.flush();
+      return;
+    }
+    if (frames >= corkFramesMax || this.machine.output.queuedBytes >= corkBytesMax) {
       this.flush();
       this.armTimer();
       return;
@@ -172,9 +189,10 @@ export abstract class Link<C extends Call> {
   flush(): void {
     const socket = this.socket;
     if (socket === undefined) return;
+    this.#frames = 0;
     const machine = this.machine;
     const output = machine.output;
-    while (output.queuedBytes > 0) {
+    while (output.queuedBytes > 0 && !this.#blocked) {
       const offered = output.queuedBytes;
       const taken = socket.write(output.bytes, output.start, offered);
       if (taken > 0) {
@@ -182,8 +200,9 @@ export abstract class Link<C extends Call> {
         this.counters.sentBytesTotal += taken;
         this.#writtenMs = -1;
       }
-      if (taken < offered) break;
-      machine.drained();
+      // Until the socket has drained, further writes would only cost system calls.
+      if (taken < offered) this.#blocked = true;
+      else machine.drained();
     }
     this.#adjustPause();
     this.flushed();

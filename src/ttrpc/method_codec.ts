@@ -1,11 +1,6 @@
 /** What calls of one method have in common. */
-import {
-  create,
-  type DescMessage,
-  type DescMethod,
-  isMessage,
-  toBinary,
-} from "npm:@bufbuild/protobuf@2.17.0";
+import type { DescMethod } from "npm:@bufbuild/protobuf@2.17.0";
+import { type MessagePlan, planOf } from "./codec/plan.ts";
 import { CallKind } from "./core/call.ts";
 import { requestPrefix } from "./core/envelope.ts";
 
@@ -14,10 +9,14 @@ export class MethodCodec {
   readonly descriptor: DescMethod;
   readonly kind: CallKind;
   readonly prefix: Uint8Array;
+  readonly input: MessagePlan;
+  readonly output: MessagePlan;
 
   constructor(descriptor: DescMethod) {
     this.descriptor = descriptor;
     this.prefix = requestPrefix(descriptor.parent.typeName, descriptor.name);
+    this.input = planOf(descriptor.input);
+    this.output = planOf(descriptor.output);
     this.kind = descriptor.methodKind === "unary"
       ? CallKind.unary
       : descriptor.methodKind === "client_streaming"
@@ -25,13 +24,5 @@ export class MethodCodec {
       : descriptor.methodKind === "server_streaming"
       ? CallKind.serverStreaming
       : CallKind.bidi;
-  }
-
-  encode(value: unknown): Uint8Array {
-    const schema: DescMessage = this.descriptor.input;
-    return toBinary(
-      schema,
-      isMessage(value) ? value : create(schema, value as Record<string, unknown>),
-    );
   }
 }

@@ -6,6 +6,7 @@ import { Code, CoveyError } from "../base/error.ts";
 import type { Timer } from "../runtime/port.ts";
 import type { Channel, Waiter } from "./channel.ts";
 import type { CallOwner, ClientLink } from "./client_link.ts";
+import { CallKind } from "./core/call.ts";
 import { ClientCall } from "./core/client.ts";
 import { requestMetadata, type Status } from "./core/envelope.ts";
 import { Metadata } from "./metadata.ts";
@@ -27,18 +28,30 @@ export abstract class PendingCall implements Waiter, CallOwner {
   protected call: ClientCall;
   protected link: ClientLink | undefined = undefined;
   protected over = false;
+  /** The request's message is `#payload[#payloadStart, #payloadEnd)`. */
   readonly #payload: Uint8Array;
+  readonly #payloadStart: number;
+  readonly #payloadEnd: number;
   readonly #deadlineMs: number;
   #metadata: Uint8Array = none;
   #attempts = 0;
   #waitTimer: Timer | undefined = undefined;
   #onAbort: (() => void) | undefined = undefined;
 
-  constructor(channel: Channel, codec: MethodCodec, payload: Uint8Array, options: CallOptions) {
+  /** The request's message is what the channel's encoder made last, if the call begins with one. */
+  constructor(channel: Channel, codec: MethodCodec, options: CallOptions) {
     this.channel = channel;
     this.codec = codec;
     this.options = options;
-    this.#payload = payload;
+    if ((codec.kind & CallKind.clientStreaming) === 0) {
+      const { encoder } = channel;
+      this.#payload = encoder.bytes;
+      this.#payloadStart = encoder.start;
+      this.#payloadEnd = encoder.end;
+    } else {
+      this.#payload = none;
+      this.#payloadStart = this.#payloadEnd = 0;
+    }
     this.call = new ClientCall(codec.kind);
     const timeoutMs = options.timeoutMs ?? channel.timeoutMs;
     this.#deadlineMs = timeoutMs === undefined ? Infinity : channel.clock.monotonicMs() + timeoutMs;
@@ -105,6 +118,8 @@ export abstract class PendingCall implements Waiter, CallOwner {
       low,
       high,
       this.#metadata,
+      this.#payloadStart,
+      this.#payloadEnd,
     );
     if (refusal !== undefined) {
       link.counters.callsOpen--;

@@ -2,9 +2,11 @@
  * The messages of a stream as an async iterator. Messages that are there are decoded when they are
  * asked for; an unread stream therefore costs its bytes and nothing else.
  */
-import { type DescMessage, fromBinary, type Message } from "npm:@bufbuild/protobuf@2.17.0";
+import type { Message } from "npm:@bufbuild/protobuf@2.17.0";
 import { assert } from "../base/assert.ts";
 import { Code, CoveyError } from "../base/error.ts";
+import type { MessageDecoder } from "./codec/decode.ts";
+import type { MessagePlan } from "./codec/plan.ts";
 import type { Call } from "./core/call.ts";
 import type { Link } from "./link.ts";
 
@@ -16,7 +18,8 @@ export interface ReaderOwner {
 export class MessageReader<C extends Call> implements AsyncIterableIterator<Message> {
   readonly #link: Link<C>;
   readonly #call: C;
-  readonly #schema: DescMessage;
+  readonly #decoder: MessageDecoder;
+  readonly #plan: MessagePlan;
   readonly #owner: ReaderOwner;
   #resolve: ((result: IteratorResult<Message>) => void) | undefined = undefined;
   #reject: ((error: CoveyError) => void) | undefined = undefined;
@@ -24,10 +27,17 @@ export class MessageReader<C extends Call> implements AsyncIterableIterator<Mess
   #error: CoveyError | undefined = undefined;
   #done = false;
 
-  constructor(link: Link<C>, call: C, schema: DescMessage, owner: ReaderOwner) {
+  constructor(
+    link: Link<C>,
+    call: C,
+    decoder: MessageDecoder,
+    plan: MessagePlan,
+    owner: ReaderOwner,
+  ) {
     this.#link = link;
     this.#call = call;
-    this.#schema = schema;
+    this.#decoder = decoder;
+    this.#plan = plan;
     this.#owner = owner;
   }
 
@@ -108,13 +118,13 @@ export class MessageReader<C extends Call> implements AsyncIterableIterator<Mess
     const bytes = this.#link.take(this.#call);
     if (bytes !== undefined) {
       try {
-        return { done: false, value: fromBinary(this.#schema, bytes) };
+        return { done: false, value: this.#decoder.decodeOwned(this.#plan, bytes) };
       } catch (error) {
         // Not `#leave`: a reader that waits must get this error, not a clean end.
         this.#done = true;
         this.#link.machine.dropInbox(this.#call);
         this.#owner.left();
-        throw new CoveyError(Code.internal, `malformed ${this.#schema.typeName}`, { cause: error });
+        throw new CoveyError(Code.internal, `malformed ${this.#plan.typeName}`, { cause: error });
       }
     }
     if (!flow.ended || this.#error !== undefined) return undefined;

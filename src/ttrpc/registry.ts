@@ -6,11 +6,14 @@
 import type { DescMethod, DescService } from "npm:@bufbuild/protobuf@2.17.0";
 import { assert } from "../base/assert.ts";
 import { Code, CoveyError } from "../base/error.ts";
+import { type MessagePlan, planOf } from "./codec/plan.ts";
 import type { Handlers, ServerCall, ServerHandler, ServerInterceptor } from "./service.ts";
 
 /** One method that can be called. */
 export interface ServedMethod {
   readonly descriptor: DescMethod;
+  readonly input: MessagePlan;
+  readonly output: MessagePlan;
   readonly handle: ServerHandler;
 }
 
@@ -42,7 +45,12 @@ export class ServiceRegistry {
       const innermost = (call: ServerCall) => handler.call(handlers, call.input, call.context);
       methods.push([
         `${service.typeName}/${descriptor.name}`,
-        { descriptor, handle: this.#intercept(innermost) },
+        {
+          descriptor,
+          input: planOf(descriptor.input),
+          output: planOf(descriptor.output),
+          handle: this.#intercept(innermost),
+        },
       ]);
     }
     this.#services.set(service.typeName, service);

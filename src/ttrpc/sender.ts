@@ -1,5 +1,6 @@
 /** The sending half of a call whose client streams. */
 import { Code, CoveyError } from "../base/error.ts";
+import type { MessageEncoder } from "./codec/encode.ts";
 import type { ClientLink } from "./client_link.ts";
 import type { ClientCall } from "./core/client.ts";
 import type { Status } from "./core/envelope.ts";
@@ -8,13 +9,15 @@ import { dismiss } from "./reader.ts";
 
 /** Sends a caller's messages on a stream, as fast as it has room. */
 export class Sender {
+  readonly #encoder: MessageEncoder;
   readonly #codec: MethodCodec;
   readonly #inputs: AsyncIterable<unknown>;
   #iterator: AsyncIterator<unknown> | undefined = undefined;
   #stopped = false;
   #room: (() => void) | undefined = undefined;
 
-  constructor(codec: MethodCodec, inputs: AsyncIterable<unknown>) {
+  constructor(encoder: MessageEncoder, codec: MethodCodec, inputs: AsyncIterable<unknown>) {
+    this.#encoder = encoder;
     this.#codec = codec;
     this.#inputs = inputs;
   }
@@ -34,20 +37,27 @@ export class Sender {
           link.flushSoon();
           return;
         }
-        const data = this.#codec.encode(result.value);
-        if (data.length > link.machine.messageBytesMax) {
+        const encoder = this.#encoder;
+        encoder.encode(this.#codec.input, result.value);
+        const length = encoder.end - encoder.start;
+        if (length > link.machine.messageBytesMax) {
           link.limitHit("message_bytes");
           this.stop();
           cancel({
             code: Code.resourceExhausted,
-            message: `message length ${data.length} exceeds the maximum of ` +
+            message: `message length ${length} exceeds the maximum of ` +
               `${link.machine.messageBytesMax} bytes`,
             details: [],
           });
           return;
         }
+        const { bytes, start, end } = encoder;
+        while (!link.machine.accepts(call, length)) {
+          await new Promise<void>((resolve) => this.#room = resolve);
+          if (this.#stopped || call.over) return;
+        }
         // The flush may make the room at once: whoever waits for it waits before.
-        const waits = link.machine.send(call, data)
+        const waits = link.machine.send(call, bytes, start, end)
           ? undefined
           : new Promise<void>((resolve) => this.#room = resolve);
         link.flushSoon();

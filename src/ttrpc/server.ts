@@ -2,18 +2,21 @@
  * A ttrpc server: any number of listeners that serve one registry, with common limits. It works
  * alone, without the rest of a node.
  */
-import type { Address } from "../base/address.ts";
+import { type Address, formatAddress } from "../base/address.ts";
 import { Code, CoveyError } from "../base/error.ts";
 import { anonymous, type Identity } from "../base/identity.ts";
-import type {
-  Clock,
-  ConnectionHandler,
-  Listener,
-  Net,
-  Peer,
-  Timer,
-  TlsOptions,
+import {
+  type Clock,
+  type ConnectionHandler,
+  type Listener,
+  type Net,
+  NetError,
+  type Peer,
+  type Timer,
+  type TlsOptions,
 } from "../runtime/port.ts";
+import { MessageDecoder } from "./codec/decode.ts";
+import { MessageEncoder } from "./codec/encode.ts";
 import type { CallKind } from "./core/call.ts";
 import { RequestReader } from "./core/envelope.ts";
 import { BufferPool } from "./core/output.ts";
@@ -22,8 +25,8 @@ import { Slab } from "./core/slab.ts";
 import { RpcCounters } from "./counters.ts";
 import { type RpcLimits, rpcLimitsDefault } from "./limits.ts";
 import { type Link, linkHandler, unavailable } from "./link.ts";
-import type { ServedMethod, ServiceRegistry } from "./registry.ts";
-import { ServerLink, type ServerSide } from "./server_link.ts";
+import type { ServiceRegistry } from "./registry.ts";
+import { type RoutedMethod, ServerLink, type ServerSide } from "./server_link.ts";
 
 export interface RpcServerOptions {
   readonly net: Net;
@@ -42,6 +45,12 @@ export interface RpcServerOptions {
   readonly extensions?: boolean;
   /** Told when a handler throws something that is not a CoveyError. */
   readonly onHandlerError?: (path: string, error: unknown) => void;
+  /**
+   * Told how long each received chunk held the thread, from reading its frames to the first wait of
+   * its handlers, by the clock's monotonic time. The task is `rpc` and the path of the method whose
+   * handler was entered last, or `rpc` alone. Called for every chunk: it is to be cheap.
+   */
+  readonly onTask?: (task: string, startedMs: number, endedMs: number) => void;
 }
 
 export interface ServeOptions {
@@ -68,7 +77,7 @@ export class RpcServer {
   readonly #links: Set<ServerLink> = new Set();
   readonly #side: ServerSide;
   readonly #stopWatching: () => void;
-  #routes: RouteTable<ServedMethod>;
+  #routes: RouteTable<RoutedMethod>;
   #sweep: Timer | undefined = undefined;
   #draining: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined =
     undefined;
@@ -96,10 +105,13 @@ export class RpcServer {
         strictStreamIds: options.strictStreamIds ?? false,
         extensions: options.extensions ?? true,
       },
+      encoder: new MessageEncoder(false),
+      decoder: new MessageDecoder(),
       identify,
       opened: (link) => this.#opened(link),
       gone: (link) => this.#gone(link),
       handlerFailed: (path, error) => options.onHandlerError?.(path, error),
+      onTask: options.onTask,
     };
   }
 
@@ -108,24 +120,36 @@ export class RpcServer {
     return this.#links.size;
   }
 
-  /** Starts to accept on one more address; the answer has the real port. */
+  /**
+   * Starts to accept on one more address; the answer has the real port. Rejects with
+   * `permission_denied` where the system forbids it, else with `failed_precondition`.
+   */
   async listen(options: ServeOptions): Promise<Listener> {
     if (this.#isDraining) throw shuttingDown();
-    const listener = await this.#options.net.listen<Link<never>>({
-      address: options.address,
-      tls: options.tls,
-      credentials: options.credentials,
-      mode: options.mode,
-      connectionsMax: this.limits.connectionsPerListenerMax,
-      handler: linkHandler as unknown as ConnectionHandler<Link<never>>,
-      state: (peer) => new ServerLink(this.#side, peer) as unknown as Link<never>,
-    });
+    const listener = await this.#bind(options);
     if (this.#isDraining) {
       listener.stop();
       throw shuttingDown();
     }
     this.#listeners.add(listener);
     return listener;
+  }
+
+  async #bind(options: ServeOptions): Promise<Listener> {
+    try {
+      return await this.#options.net.listen<Link<never>>({
+        address: options.address,
+        tls: options.tls,
+        credentials: options.credentials,
+        mode: options.mode,
+        connectionsMax: this.limits.connectionsPerListenerMax,
+        handshakeMs: this.limits.handshakeMs,
+        handler: linkHandler as unknown as ConnectionHandler<Link<never>>,
+        state: (peer) => new ServerLink(this.#side, peer) as unknown as Link<never>,
+      });
+    } catch (error) {
+      throw cannotListen(options.address, error);
+    }
   }
 
   /**
@@ -193,15 +217,30 @@ function shuttingDown(): CoveyError {
   return new CoveyError(Code.failedPrecondition, "the server is shutting down");
 }
 
+/** Why an address cannot be served; what is no NetError is a bug and passes through. */
+function cannotListen(address: Address, error: unknown): unknown {
+  if (!(error instanceof NetError)) return error;
+  const code = error.kind === "denied" ? Code.permissionDenied : Code.failedPrecondition;
+  const why = error.kind === "in-use"
+    ? "another process listens there already; stop that one, or choose another address"
+    : error.message;
+  return new CoveyError(code, `cannot listen on ${formatAddress(address)}: ${why}`, {
+    cause: error,
+  });
+}
+
 function sweepServer(server: RpcServer): void {
   server.sweep();
 }
 
-function routesOf(registry: ServiceRegistry): RouteTable<ServedMethod> {
-  const routes: Route<ServedMethod>[] = [];
+function routesOf(registry: ServiceRegistry): RouteTable<RoutedMethod> {
+  const routes: Route<RoutedMethod>[] = [];
   for (const service of registry.services()) {
     for (const descriptor of service.methods) {
-      const target = registry.method(service.typeName, descriptor.name)!;
+      const target = {
+        ...registry.method(service.typeName, descriptor.name)!,
+        task: `rpc ${service.typeName}/${descriptor.name}`,
+      };
       const kind = ((descriptor.methodKind === "client_streaming" ||
           descriptor.methodKind === "bidi_streaming"
         ? 1

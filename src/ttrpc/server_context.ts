@@ -27,6 +27,7 @@ export class ServerContext implements CallContext {
   /** Why the handler should stop; set once. An error is only made for who listens. */
   #stopped: Error | "finished" | undefined = undefined;
   #room: (() => void) | undefined = undefined;
+  #dismissed: Promise<void> | undefined = undefined;
   reader: MessageReader<CallOf> | undefined = undefined;
   producer: AsyncIterator<unknown> | undefined = undefined;
 
@@ -111,7 +112,12 @@ export class ServerContext implements CallContext {
   stopProducer(): void {
     const producer = this.producer;
     this.producer = undefined;
-    void dismiss(producer);
+    this.#dismissed ??= dismiss(producer);
+  }
+
+  /** Resolves when a producer that was asked to clean up has done so. */
+  get dismissed(): Promise<void> | undefined {
+    return this.#dismissed;
   }
 
   /** Resolves when the stream has room, or is over. */

@@ -2,22 +2,18 @@
  * One accepted connection of a server: identifies the peer, then hands the machine's calls to the
  * registry's handlers and their results back to the machine.
  */
-import {
-  create,
-  type DescMessage,
-  fromBinary,
-  isMessage,
-  type Message,
-  toBinary,
-} from "npm:@bufbuild/protobuf@2.17.0";
+import type { Message } from "npm:@bufbuild/protobuf@2.17.0";
 import { Code, CoveyError } from "../base/error.ts";
 import { anonymous, type Identity } from "../base/identity.ts";
 import type { Clock, Connection, Peer, Timer } from "../runtime/port.ts";
+import type { MessageDecoder } from "./codec/decode.ts";
+import type { MessageEncoder } from "./codec/encode.ts";
 import { CallKind } from "./core/call.ts";
 import type { LimitName } from "./core/limits.ts";
 import type { Status } from "./core/envelope.ts";
 import { type ServerCall, ServerConnection, type ServerEvents } from "./core/server.ts";
 import type { ServerOptions } from "./core/server.ts";
+import { copyOf } from "./core/wire.ts";
 import { Link, unavailable } from "./link.ts";
 import { MessageReader, type ReaderOwner } from "./reader.ts";
 import type { ServedMethod } from "./registry.ts";
@@ -26,23 +22,39 @@ import type { RpcCounters } from "./counters.ts";
 import type { RpcLimits } from "./limits.ts";
 import { statusFromError } from "./status.ts";
 
-type CallOf = ServerCall<ServedMethod>;
+/** A method as the server routes to it. */
+export interface RoutedMethod extends ServedMethod {
+  /** What its work on the thread is called: `rpc covey.node.v1.Node/Info`. */
+  readonly task: string;
+}
+
+type CallOf = ServerCall<RoutedMethod>;
+
+/** The task of a chunk that entered no handler: frames of calls that run already, for instance. */
+const noHandler = "rpc";
+
+/** Handlers that may run on a connection for each call that may be open. */
+const runningPerCall = 2;
 
 /** What a link needs of its server. */
 export interface ServerSide {
   readonly clock: Clock;
   readonly limits: RpcLimits;
   readonly counters: RpcCounters;
-  readonly machine: ServerOptions<ServedMethod>;
+  readonly machine: ServerOptions<RoutedMethod>;
+  readonly encoder: MessageEncoder;
+  readonly decoder: MessageDecoder;
   identify(peer: Peer): Identity | Promise<Identity>;
   opened(link: ServerLink): void;
   gone(link: ServerLink): void;
   /** A handler threw something that is not a CoveyError. */
   handlerFailed(path: string, error: unknown): void;
+  /** Told how long each chunk took; where it is missing, nobody looks at the clock. */
+  readonly onTask: ((task: string, startedMs: number, endedMs: number) => void) | undefined;
 }
 
-export class ServerLink extends Link<CallOf> implements ServerEvents<ServedMethod> {
-  override readonly machine: ServerConnection<ServedMethod>;
+export class ServerLink extends Link<CallOf> implements ServerEvents<RoutedMethod> {
+  override readonly machine: ServerConnection<RoutedMethod>;
   readonly peer: Peer;
   readonly #server: ServerSide;
   identity: Identity = anonymous;
@@ -50,6 +62,10 @@ export class ServerLink extends Link<CallOf> implements ServerEvents<ServedMetho
   #handshake: Timer | undefined = undefined;
   #early: Uint8Array[] | undefined = undefined;
   #draining = false;
+  /** Handlers that have not come back, those whose call is over included. */
+  #running = 0;
+  /** Of the method whose handler was entered last. */
+  #task: string = noHandler;
 
   constructor(server: ServerSide, peer: Peer) {
     super(server.clock, server.limits, server.counters, true);
@@ -90,8 +106,21 @@ export class ServerLink extends Link<CallOf> implements ServerEvents<ServedMetho
 
   /** A pause may let one more chunk through: it waits until the peer is known. */
   override received(chunk: Uint8Array): void {
-    if (this.#handshake === undefined) super.received(chunk);
+    if (this.#handshake === undefined) this.#read(chunk);
     else (this.#early ??= []).push(chunk.slice());
+  }
+
+  /** The clock is asked once before and once after, however many calls the chunk begins. */
+  #read(chunk: Uint8Array): void {
+    const { onTask } = this.#server;
+    if (onTask === undefined) {
+      super.received(chunk);
+      return;
+    }
+    const startedMs = this.clock.monotonicMs();
+    this.#task = noHandler;
+    super.received(chunk);
+    onTask(this.#task, startedMs, this.clock.monotonicMs());
   }
 
   #identified(identity: Identity): void {
@@ -100,7 +129,7 @@ export class ServerLink extends Link<CallOf> implements ServerEvents<ServedMetho
     this.identity = identity;
     const early = this.#early ?? [];
     this.#early = undefined;
-    for (const chunk of early) if (this.isOpen) super.received(chunk);
+    for (const chunk of early) if (this.isOpen) this.#read(chunk);
     this.hold(false);
   }
 
@@ -135,24 +164,36 @@ export class ServerLink extends Link<CallOf> implements ServerEvents<ServedMetho
     this.counters.callsTotal++;
     this.counters.callsOpen++;
     const method = call.route.target;
+    this.#task = method.task;
     const context = new ServerContext(this, call);
     call.app = context;
+    // A call that its client gave up is over, its handler is not: without a bound of its own a
+    // client could start handlers without end (CVE-2023-44487 is the same of HTTP/2).
+    if (this.#running >= this.limits.callsMax * runningPerCall) {
+      this.limitHit("calls_per_connection");
+      const message = "too many handlers of calls that were given up still run";
+      this.#end(call, context, { code: Code.resourceExhausted, message, details: [] });
+      return;
+    }
     let input: Message | AsyncIterable<Message>;
     if ((call.kind & CallKind.clientStreaming) === 0) {
       try {
-        // The copy is the message's own: bytes fields are views of what they were read from.
-        input = fromBinary(
-          method.descriptor.input,
-          this.#server.machine.slab.copy(buffer, start, end),
-        );
+        const { decoder, machine } = this.#server;
+        input = decoder.decode(method.input, buffer, start, end, machine.slab);
       } catch {
         // Go answers `internal` here; what exactly is malformed is the client's to know.
-        const message = `malformed ${method.descriptor.input.typeName}`;
+        const message = `malformed ${method.input.typeName}`;
         this.#end(call, context, { code: Code.internal, message, details: [] });
         return;
       }
     } else {
-      const reader = new MessageReader(this, call, method.descriptor.input, unconcerned);
+      const reader = new MessageReader(
+        this,
+        call,
+        this.#server.decoder,
+        method.input,
+        unconcerned,
+      );
       context.reader = reader;
       input = reader;
     }
@@ -164,11 +205,19 @@ export class ServerLink extends Link<CallOf> implements ServerEvents<ServedMetho
       return;
     }
     if ((call.kind & CallKind.serverStreaming) !== 0) {
+      this.#running++;
       void this.#pump(call, context, result as AsyncIterable<Message>);
     } else if (result instanceof Promise) {
+      this.#running++;
       result.then(
-        (value) => this.#respond(call, context, value),
-        (error) => this.#fail(call, context, error),
+        (value) => {
+          this.#running--;
+          this.#respond(call, context, value);
+        },
+        (error) => {
+          this.#running--;
+          this.#fail(call, context, error);
+        },
       );
     } else {
       this.#respond(call, context, result);
@@ -212,25 +261,45 @@ export class ServerLink extends Link<CallOf> implements ServerEvents<ServedMetho
 
   #respond(call: CallOf, context: ServerContext, value: unknown): void {
     if (call.over) return;
-    let payload: Uint8Array;
+    const { encoder } = this.#server;
     try {
-      payload = encode(call.route.target.descriptor.output, value);
+      encoder.encode(call.route.target.output, value);
     } catch (error) {
       this.#fail(call, context, error);
       return;
     }
-    this.machine.respond(call, payload, context.responsePairs());
-    this.#ended(context, 0);
+    const { bytes, start, end } = encoder;
+    this.#answer(call, context, bytes, start, end);
+  }
+
+  /** Sends a result, or keeps it until the output has room for it. */
+  #answer(
+    call: CallOf,
+    context: ServerContext,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): void {
+    if (call.over) return;
+    const outcome = this.machine.respond(call, bytes, context.responsePairs(), start, end);
+    if (outcome === undefined) {
+      // The encoder's block is for the next message.
+      const own = end - start === bytes.length ? bytes : copyOf(bytes, start, end);
+      void context.room().then(() => this.#answer(call, context, own, 0, own.length));
+      return;
+    }
+    this.#ended(context, outcome);
     context.finish();
     this.flushSoon();
   }
 
   #fail(call: CallOf, context: ServerContext, error: unknown): void {
     if (call.over) return;
-    if (!(error instanceof CoveyError)) {
+    const known = CoveyError.from(error);
+    if (known !== error) {
       this.#server.handlerFailed(`${call.route.service}/${call.route.method}`, error);
     }
-    this.#end(call, context, statusFromError(error));
+    this.#end(call, context, statusFromError(known));
   }
 
   #end(call: CallOf, context: ServerContext, status: Status): void {
@@ -252,7 +321,8 @@ export class ServerLink extends Link<CallOf> implements ServerEvents<ServedMetho
     context: ServerContext,
     results: AsyncIterable<Message>,
   ): Promise<void> {
-    const schema = call.route.target.descriptor.output;
+    const plan = call.route.target.output;
+    const { encoder } = this.#server;
     try {
       const iterator = results[Symbol.asyncIterator]();
       context.producer = iterator;
@@ -260,27 +330,41 @@ export class ServerLink extends Link<CallOf> implements ServerEvents<ServedMetho
         const result = await iterator.next();
         if (call.over) return;
         if (result.done) break;
-        const data = encode(schema, result.value);
-        if (data.length > this.limits.messageBytesMax) {
+        encoder.encode(plan, result.value);
+        const length = encoder.end - encoder.start;
+        if (length > this.limits.messageBytesMax) {
           this.limitHit("message_bytes");
           throw new CoveyError(
             Code.resourceExhausted,
-            `message length ${data.length} exceeds the maximum of ${this.limits.messageBytesMax} bytes`,
+            `message length ${length} exceeds the maximum of ${this.limits.messageBytesMax} bytes`,
           );
         }
+        let { bytes, start, end } = encoder;
+        while (!this.machine.accepts(call, length)) {
+          // The encoder's block is for the next message.
+          bytes = copyOf(bytes, start, end);
+          start = 0;
+          end = length;
+          await context.room();
+          if (call.over) return;
+        }
         // The flush may make the room at once: whoever waits for it waits before.
-        const waits = this.machine.send(call, data) ? undefined : context.room();
+        const waits = this.machine.send(call, bytes, start, end) ? undefined : context.room();
         this.flushSoon();
         if (waits !== undefined) await waits;
         if (call.over) return;
       }
-      this.machine.finishStream(call, context.responsePairs());
-      this.#ended(context, 0);
+      const outcome = this.machine.finishStream(call, context.responsePairs());
+      this.#ended(context, outcome);
       context.finish();
       this.flushSoon();
     } catch (error) {
       context.stopProducer();
       this.#fail(call, context, error);
+    } finally {
+      // A generator that cleans up still runs.
+      if (context.dismissed !== undefined) await context.dismissed;
+      this.#running--;
     }
   }
 
@@ -299,9 +383,4 @@ const unconcerned: ReaderOwner = { left: () => {} };
 function handshakeTimedOut(link: ServerLink): void {
   link.counters.connectionsRefusedTotal++;
   link.refuse(unavailable("identifying the peer took too long"));
-}
-
-function encode(schema: DescMessage, value: unknown): Uint8Array {
-  const message = isMessage(value) ? value : create(schema, value as Record<string, unknown>);
-  return toBinary(schema, message);
 }

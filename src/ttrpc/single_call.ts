@@ -1,5 +1,5 @@
 /** Calls with one answer: unary, and client streaming. */
-import { type DescMessage, fromBinary, type Message } from "npm:@bufbuild/protobuf@2.17.0";
+import type { DescMessage, Message } from "npm:@bufbuild/protobuf@2.17.0";
 import { Code, CoveyError } from "../base/error.ts";
 import type { Channel } from "./channel.ts";
 import type { ClientLink } from "./client_link.ts";
@@ -18,16 +18,15 @@ export class SingleCall extends PendingCall {
   constructor(
     channel: Channel,
     codec: MethodCodec,
-    payload: Uint8Array,
     options: CallOptions,
     inputs: AsyncIterable<unknown> | undefined,
   ) {
-    super(channel, codec, payload, options);
+    super(channel, codec, options);
     this.promise = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
     });
-    this.#sender = inputs === undefined ? undefined : new Sender(codec, inputs);
+    this.#sender = inputs === undefined ? undefined : new Sender(channel.encoder, codec, inputs);
   }
 
   override result(
@@ -43,10 +42,9 @@ export class SingleCall extends PendingCall {
       this.#reject(error);
       return;
     }
+    const { decoder, slab } = this.channel;
     try {
-      this.#resolve(
-        fromBinary(this.codec.descriptor.output, this.channel.slab.copy(buffer, start, end)),
-      );
+      this.#resolve(decoder.decode(this.codec.output, buffer, start, end, slab));
     } catch (error) {
       this.#reject(malformed(this.codec.descriptor.output, error));
     }

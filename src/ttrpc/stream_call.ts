@@ -23,12 +23,11 @@ export class StreamCall extends PendingCall implements AsyncIterableIterator<Mes
   constructor(
     channel: Channel,
     codec: MethodCodec,
-    payload: Uint8Array,
     options: CallOptions,
     inputs: AsyncIterable<unknown> | undefined,
   ) {
-    super(channel, codec, payload, options);
-    this.#sender = inputs === undefined ? undefined : new Sender(codec, inputs);
+    super(channel, codec, options);
+    this.#sender = inputs === undefined ? undefined : new Sender(channel.encoder, codec, inputs);
   }
 
   [Symbol.asyncIterator](): this {
@@ -81,12 +80,7 @@ export class StreamCall extends PendingCall implements AsyncIterableIterator<Mes
 
   protected override started(link: ClientLink): void {
     const call = this.call;
-    this.#reader = new MessageReader(
-      link,
-      call,
-      this.codec.descriptor.output,
-      this,
-    );
+    this.#reader = new MessageReader(link, call, this.channel.decoder, this.codec.output, this);
     this.#wake();
     void this.#sender?.run(link, call, (status) => link.cancel(call, status));
   }

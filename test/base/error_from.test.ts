@@ -6,7 +6,6 @@ import { statusFromError } from "../../src/ttrpc/status.ts";
 import { failure } from "../ttrpc/support/outcome.ts";
 import { memoryTest, type TestHandlers } from "../ttrpc/support/stage.ts";
 
-
 function revoked(): object {
   const { proxy, revoke } = Proxy.revocable({}, {});
   revoke();
@@ -84,7 +83,6 @@ for (const [name, make] of Object.entries(strange)) {
         throw make();
       },
       // A promise that is rejected by hand, as a library may.
-      // deno-lint-ignore prefer-promise-reject-errors
       echo: () => Promise.reject(make()),
       // deno-lint-ignore require-yield
       async *count() {

@@ -158,3 +158,35 @@ test(
       }
     }),
 );
+
+test(
+  "Go passes an offer of extensions on to a covey server, which does not believe it",
+  { skip },
+  () =>
+    inFolder(async (folder) => {
+      const runtime = await selectRuntime();
+      const backend = await createRpcServer({ runtime });
+      let health = 0;
+      const handlers = testHandlers(runtime.clock);
+      backend.registry.add(TestService, {
+        ...handlers,
+        nothing: () => {
+          health++;
+          return {};
+        },
+      });
+      const listener = await backend.listen({ address: parseAddress(`unix:${folder}/b.sock`) });
+      const to = formatAddress(listener.address).replace("unix:", "");
+      const middle = await startGoServer(go.program!, `${folder}/m.sock`, "middle", ["--to", to]);
+      const channel = await openChannel(`unix:${middle.address}`, { peer: "covey" });
+      try {
+        // More than the window that was offered: a server that waits for credit stops before.
+        const { payload } = await createClient(TestService, channel).echo({});
+        assert.deepEqual([payload.length, health, channel.extended], [300, 1, false]);
+      } finally {
+        channel.close();
+        await middle.stop();
+        await backend.stop(0);
+      }
+    }),
+);

@@ -1,7 +1,7 @@
 /** A managed connection: when it dials, and how it ends. */
 import assert from "node:assert/strict";
 import type { Address } from "../../src/base/address.ts";
-import { frame, request, response } from "./support/frames.ts";
+import { frame, response } from "./support/frames.ts";
 import { turns } from "./support/memory_net.ts";
 import { drain, failure, Feed } from "./support/outcome.ts";
 import { bothTest, memoryTest } from "./support/stage.ts";
@@ -86,8 +86,7 @@ memoryTest("an old connection that is lost during a dial does not fail the dial"
   const { client, channel } = stage.dial(raw.address, { peer: "covey" });
   const first = client.nothing({});
   const old = await raw.accept();
-  const agreement = { extensions: { version: 1, windowBytes: 65536 } };
-  old.send(response((await old.next()).id, agreement));
+  await old.answerHello();
   const { id } = await old.next();
   // The server says goodbye, and closes while the new connection is being made.
   stage.net.faults.dialsHang = true;
@@ -103,7 +102,7 @@ memoryTest("an old connection that is lost during a dial does not fail the dial"
   assert.equal(channel.state, "connecting");
   stage.net.faults.dialsHang = false;
   const fresh = await raw.accept();
-  fresh.send(response((await fresh.next()).id, agreement));
+  await fresh.answerHello();
   fresh.send(response((await fresh.next()).id));
   await second;
   assert.equal(channel.state, "ready");
@@ -115,14 +114,13 @@ memoryTest("goaway: new calls dial anew, those in flight finish where they are",
   const { client, channel } = stage.dial(raw.address, { peer: "covey" });
   const slow = client.nothing({});
   const old = await raw.accept();
-  const agreement = { extensions: { version: 1, windowBytes: 65536 } };
-  old.send(response((await old.next()).id, agreement));
+  await old.answerHello();
   const { id } = await old.next();
   old.send(frame(1, 8, 0));
   await turns();
   const call = client.nothing({});
   const fresh = await raw.accept();
-  fresh.send(response((await fresh.next()).id, agreement));
+  await fresh.answerHello();
   fresh.send(response((await fresh.next()).id));
   await call;
   old.send(response(id));
@@ -144,13 +142,14 @@ memoryTest("a peer that never answers the hello is a failed dial", async (stage)
   assert.equal(peer.ended || peer.closed, true);
 });
 
-memoryTest("a peer that says goodbye before it is ready is a failed dial", async (stage) => {
+memoryTest("a peer that answers the hello that it shuts down is a failed dial", async (stage) => {
   const raw = await stage.rawServer();
   const { client, channel } = stage.dial(raw.address, { peer: "covey" });
   const call = failure(client.nothing({}));
   const peer = await raw.accept();
   const { id } = await peer.next();
-  peer.send(frame(1, 8, 0), response(id, { extensions: { version: 1, windowBytes: 65536 } }));
+  const status = { code: 14, message: "the server is shutting down" };
+  peer.send(response(id, { status, extensions: { version: 1, windowBytes: 65536 } }));
   assert.deepEqual([(await call).code, (await call).sent, channel.state], [14, false, "backoff"]);
   await turns();
   assert.deepEqual([stage.net.dials, channel.counters.connectionsOpen], [1, 0]);
@@ -170,7 +169,7 @@ memoryTest("keepalive: a covey peer that gives no sign of life is given up", asy
   const { client, channel } = stage.dial(raw.address, { peer: "covey", limits });
   const call = failure(client.nothing({}));
   const peer = await raw.accept();
-  peer.send(response((await peer.next()).id, { extensions: { version: 1, windowBytes: 65536 } }));
+  await peer.answerHello();
   await peer.next();
   await stage.clock.advance(11_000);
   const ping = await peer.next();
@@ -209,8 +208,8 @@ memoryTest(
     await stage.clock.advance(60_000);
     assert.equal(server.connections, 1, "a living client answers");
     const raw = await stage.raw(address);
-    const metadata = [{ key: "covey-extensions", value: "1;window=65536" }];
-    raw.send(request(1, 0, { service: "x", method: "y", metadata }), open(3, 0, "Nothing"));
+    await raw.sayHello();
+    raw.send(open(3, 0, "Nothing"));
     await turns();
     assert.equal(server.connections, 2);
     await stage.clock.advance(20_000);

@@ -245,7 +245,8 @@ test("22 client: an end at any byte fails each pending call once, the connection
     assert.equal(ends, 2);
     assert.equal(channel.counters.callsOpen, 0);
     assert.equal(channel.counters.connectionsOpen, 0);
-    assert.equal(channel.state, "idle");
+    // Less than a frame's header does not show that the peer serves.
+    assert.equal(channel.state, at < 10 ? "backoff" : "idle");
     await stage.close();
   }
 });

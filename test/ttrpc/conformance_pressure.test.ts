@@ -205,9 +205,18 @@ for (const peer of ["covey", "any"] as const) {
         while (true) yield { value: 1n };
       })();
       const sum = failure(client.sum(feed, { signal: controller.signal }));
-      for (let run = 0; run < 100; run++) {
-        await client.echo({ payload: pattern(100) }, { timeoutMs: 5000 });
+      const calls = (async () => {
+        for (let run = 0; run < 100; run++) {
+          await client.echo({ payload: pattern(100) }, { timeoutMs: 5000 });
+        }
+      })();
+      // Without credits the stream holds the connection for its first `streamStallMs`.
+      if (peer === "any") {
+        let failed = false;
+        void sum.then(() => failed = true);
+        for (; !failed; await turns(5)) await stage.elapse(10);
       }
+      await calls;
       if (peer === "covey") {
         assert.equal(server.counters.limitHits.stream_queue, 0);
         controller.abort();

@@ -10,6 +10,7 @@ import {
   type Frame,
   frame,
   none,
+  parseFrames,
   pattern,
   readResponse,
   request,
@@ -29,13 +30,7 @@ const unary = { service: "s", method: "u" };
 
 /** A server that agreed with a client whose streams may hold `windowBytes`. */
 function agreedServer(windowBytes = 1 << 20, limits = {}): ServerHarness {
-  const server = new ServerHarness({ limits });
-  server.receive(request(1, 0, { ...unary, metadata: [offer(windowBytes)] }));
-  server.machine.respond(server.calls[0], none, []);
-  server.frames();
-  server.calls.length = 0;
-  server.log.length = 0;
-  return server;
+  return new ServerHarness({ limits }).agree(windowBytes);
 }
 
 function u32(value: number): Uint8Array {
@@ -170,12 +165,32 @@ test("the agreement stands in the first response after the offer, and only there
   assert.equal(second.extensions, undefined);
 });
 
+test("the handshake, byte by byte between the two machines", () => {
+  const client = new ClientHarness();
+  const server = new ServerHarness();
+  client.machine.hello();
+  server.receive(takeOutput(client.machine));
+  assert.deepEqual([server.machine.extended, client.machine.extended], [false, false]);
+  client.receive(takeOutput(server.machine));
+  assert.deepEqual([server.machine.extended, client.machine.extended], [false, true]);
+  const call = client.begin("d");
+  const bytes = takeOutput(client.machine);
+  assert.deepEqual(parseFrames(bytes).map((one) => [one.type, one.id]), [[5, 1], [1, 3]]);
+  assert.equal(show(parseFrames(bytes)[0]), "00000000 00000001 0500");
+  // In one chunk or in pieces: what comes behind the confirmation has credit on both sides.
+  for (let at = 0; at < bytes.length; at++) server.receive(bytes.subarray(at, at + 1));
+  assert.equal(server.machine.extended, true);
+  assert.equal(server.calls[0].flow!.sendCredit, 1 << 20);
+  assert.equal(call.id, server.calls[0].id);
+});
+
 test("a client waits for the hello's answer and takes its window", () => {
   const client = new ClientHarness();
   client.machine.hello();
   client.receive(response(1, { extensions: { version: 1, windowBytes: 100 } }));
   assert.deepEqual(client.log, ["ready"]);
   assert.equal(client.machine.extended, true);
+  assert.equal(client.shown()[1], "00000000 00000001 0500", "the confirmation");
   const call = client.begin("c");
   client.frames();
   // The last message may overdraw the credit; the next one waits.
@@ -281,15 +296,32 @@ test("goaway is told once, and calls in flight go on", () => {
   assert.equal(client.machine.spent, true);
   client.receive(response(call.id));
   assert.deepEqual(client.log, ["ready", "goaway", `result ${call.id}`]);
-  // It may overtake the answer to the hello, whose agreement is on its way then.
+  // Before the agreement it is a frame that nobody knows.
   const early = new ClientHarness();
   early.machine.hello();
   early.receive(frame(1, 8, 0), response(1, { extensions: { version: 1, windowBytes: 65536 } }));
-  assert.deepEqual([early.log, early.machine.spent], [["goaway", "ready"], true]);
+  assert.deepEqual([early.log, early.machine.spent], [["ready"], false]);
   const server = agreedServer();
   server.machine.drain();
   server.machine.drain();
   assert.deepEqual(server.shown(), ["00000000 00000001 0800"]);
+});
+
+test("a hello that a draining server answers ends the client's use of the connection", () => {
+  const server = new ServerHarness();
+  server.machine.drain();
+  const client = new ClientHarness();
+  client.machine.hello();
+  server.receive(takeOutput(client.machine));
+  client.receive(takeOutput(server.machine));
+  assert.deepEqual([client.log, client.machine.spent], [["ready"], true]);
+  server.receive(takeOutput(client.machine));
+  assert.deepEqual(server.shown(), ["00000000 00000001 0800"]);
+  // From anybody else the same answer says nothing about the connection.
+  const plain = new ClientHarness();
+  plain.machine.hello();
+  plain.receive(response(1, { status: { code: 14, message: "not well" } }));
+  assert.deepEqual([plain.log, plain.machine.spent, plain.shown().length], [["ready"], false, 1]);
 });
 
 test("response metadata travels with all four kinds, and with errors", () => {

@@ -3,6 +3,7 @@
  * client's mistakes. After each of them the connection goes on.
  */
 import assert from "node:assert/strict";
+import { rpcLimitsDefault } from "../../src/ttrpc/limits.ts";
 import { EchoResponseSchema } from "../gen/covey/test/v1/test_pb.ts";
 import {
   close,
@@ -156,6 +157,8 @@ bothTest(
     const peer = await stage.raw(address);
     peer.send(open(1, 6, "Sum"));
     for (let index = 0; index < 40; index++) peer.send(data(1, new Uint8Array(50_000)));
+    // A handler that has not begun to read is given this long.
+    await stage.elapse(rpcLimitsDefault.streamStallMs + 1);
     const refusal = await peer.response();
     assert.deepEqual([refusal.id, codeOf(refusal)], [1, 8]);
     peer.send(echo(3, {}));

@@ -3,16 +3,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { encodeText } from "../../src/base/bytes.ts";
 import { messageOverheadBytes } from "../../src/ttrpc/core/call.ts";
-import { outputHighWater } from "../../src/ttrpc/core/connection.ts";
+import { outputHighWater } from "../../src/ttrpc/core/frame_output.ts";
 import { close, codeOf, data, frame, none, pattern, request, response } from "./support/frames.ts";
-import {
-  ClientHarness,
-  codes,
-  error,
-  offer,
-  ServerHarness,
-  takeOutput,
-} from "./support/machines.ts";
+import { ClientHarness, codes, error, ServerHarness, takeOutput } from "./support/machines.ts";
 
 const unary = { service: "s", method: "u" };
 const clientStream = { service: "s", method: "c" };
@@ -89,12 +82,10 @@ test("message bytes, in: the call fails and the connection goes on", () => {
 test("message bytes, out: a result or metadata that makes the frame too large becomes 8", () => {
   const limits = { messageBytesMax: 1000 };
   const long = ["k", "v".repeat(500)];
-  const agreed = new ServerHarness({ limits });
-  agreed.receive(request(1, 0, { ...unary, metadata: [offer()] }));
-  agreed.machine.respond(agreed.calls[0], none, []);
+  const agreed = new ServerHarness({ limits }).agree();
   agreed.receive(...[3, 5, 7, 9].map((id) => request(id, 0, unary)));
   agreed.receive(request(11, 1, { service: "s", method: "d" }));
-  const [, large, both, metadata, failure, stream] = agreed.calls;
+  const [large, both, metadata, failure, stream] = agreed.calls;
   agreed.frames();
   agreed.machine.respond(large, pattern(1000), []);
   agreed.machine.respond(both, pattern(600), long);
@@ -274,11 +265,8 @@ test("connection queue, out: a client that never reads its answers is cut off", 
 });
 
 test("what an unread stream holds in memory is in proportion to what it is charged", () => {
-  const server = new ServerHarness({ limits: { streamQueueBytesMax: 1 << 20 } });
-  server.receive(
-    request(1, 6, { ...clientStream, metadata: [offer()] }),
-    request(3, 6, clientStream),
-  );
+  const server = new ServerHarness({ limits: { streamQueueBytesMax: 1 << 20 } }).agree(1 << 20, 99);
+  server.receive(request(1, 6, clientStream), request(3, 6, clientStream));
   const [unread, read] = server.calls;
   const kept: Uint8Array[] = [];
   for (let index = 0; index < 2000; index++) {

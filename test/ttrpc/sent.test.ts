@@ -24,8 +24,10 @@ memoryTest(
   async (stage) => {
     const raw = await stage.rawServer();
     const { client, channel } = stage.dial(raw.address);
-    await channel.connect();
+    const served = client.nothing({});
     const first = await raw.accept();
+    first.send(response((await first.next()).id));
+    await served;
     first.connection.pause();
     const written = failure(client.echo({ payload: pattern(1 << 20) }));
     await turns();
@@ -55,18 +57,36 @@ memoryTest(
 
 memoryTest("a call is tried on three connections, not on more", async (stage) => {
   const raw = await stage.rawServer();
-  const { client } = stage.dial(raw.address);
+  const { client } = stage.dial(raw.address, { waitForReady: true });
   // These sockets take no byte.
   stage.net.faults.capacityBytes = 0;
   const call = failure(client.nothing({}));
   for (let attempt = 1; attempt <= 3; attempt++) {
     await turns();
     (await raw.accept()).connection.abort();
+    await stage.clock.advance(1000);
   }
   const error = await call;
   assert.deepEqual([error.code, error.sent], [14, false]);
   assert.equal(stage.net.dials, 3);
 });
+
+memoryTest(
+  "lost before the peer showed that it serves: what was not sent fails, and is told so",
+  async (stage) => {
+    const raw = await stage.rawServer();
+    const { client } = stage.dial(raw.address);
+    stage.net.faults.capacityBytes = 0;
+    const call = failure(client.nothing({}));
+    const stream = drain(client.count({}));
+    await turns();
+    (await raw.accept()).connection.abort();
+    for (const error of [await call, (await stream).error!]) {
+      assert.deepEqual([error.code, error.sent], [14, false]);
+    }
+    assert.equal(stage.net.dials, 1);
+  },
+);
 
 memoryTest("written, whole or in part: sent, and not tried again", async (stage) => {
   for (const capacityBytes of [1 << 20, 1]) {

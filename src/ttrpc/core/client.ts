@@ -107,8 +107,9 @@ export class ClientConnection extends Connection<ClientCall> {
   }
 
   /**
-   * Begins a call. The request of a unary or server-streaming call carries its message; the others
-   * send theirs afterwards. Returns the reason when the call cannot even be queued.
+   * Begins a call. The request of a unary or server-streaming call carries its message,
+   * `payload[payloadStart, payloadEnd)`, which is copied; the others send theirs afterwards. Returns
+   * the reason when the call cannot even be queued.
    */
   start(
     call: ClientCall,
@@ -117,8 +118,11 @@ export class ClientConnection extends Connection<ClientCall> {
     timeoutLow: number,
     timeoutHigh: number,
     metadata: Uint8Array,
+    payloadStart = 0,
+    payloadEnd: number = payload.length,
   ): Status | undefined {
-    const length = requestBytes(prefix, payload.length, timeoutLow, timeoutHigh, metadata);
+    const payloadBytes = payloadEnd - payloadStart;
+    const length = requestBytes(prefix, payloadBytes, timeoutLow, timeoutHigh, metadata);
     if (length > this.limits.messageBytesMax) {
       this.limitHit("message_bytes");
       return tooLarge(length, this.limits.messageBytesMax);
@@ -143,7 +147,17 @@ export class ClientConnection extends Connection<ClientCall> {
       const bytes = this.output.bytes;
       writeHeader(bytes, at, length, call.id, FrameType.request, flags);
       const from = at + frameHeaderBytes;
-      writeRequest(bytes, from, prefix, payload, timeoutLow, timeoutHigh, metadata);
+      writeRequest(
+        bytes,
+        from,
+        prefix,
+        payload,
+        timeoutLow,
+        timeoutHigh,
+        metadata,
+        payloadStart,
+        payloadEnd,
+      );
       return undefined;
     }
     if (!this.hasRoom && !this.mayQueue(length)) {
@@ -152,7 +166,17 @@ export class ClientConnection extends Connection<ClientCall> {
       return refused("the connection's send queue is full");
     }
     const data = new Uint8Array(length);
-    writeRequest(data, 0, prefix, payload, timeoutLow, timeoutHigh, metadata);
+    writeRequest(
+      data,
+      0,
+      prefix,
+      payload,
+      timeoutLow,
+      timeoutHigh,
+      metadata,
+      payloadStart,
+      payloadEnd,
+    );
     this.#waiting ??= new Set();
     this.#waiting.add(call);
     this.emit(call, FrameType.request, flags, data);
@@ -196,8 +220,7 @@ export class ClientConnection extends Connection<ClientCall> {
         call.metadata = this.#reader.extensions!.metadata;
       }
     } else if (type === FrameType.goaway) {
-      // It may overtake the answer to the hello.
-      if ((this.agreed || this.#helloId !== 0) && !this.#goneAway) {
+      if (this.agreed && !this.#goneAway) {
         this.#goneAway = true;
         this.#events.goaway();
       }
@@ -218,6 +241,10 @@ export class ClientConnection extends Connection<ClientCall> {
     if (extensions !== undefined && extensions.version === extensionVersion) {
       this.agreed = true;
       this.peerWindowBytes = extensions.windowBytes;
+      // The server believes the offer only now: others may have passed it on (see offerKey).
+      this.writeFrame(1, FrameType.pong, 0, none);
+      // A server that drains answers every request so, and says goodbye behind it.
+      if (this.#reader.status?.code === Code.unavailable) this.#goneAway = true;
     }
     this.#events.ready();
   }

@@ -18,20 +18,12 @@ import type { Status } from "./envelope.ts";
 import type { ConnectionEvents, ConnectionLimits, LimitName } from "./limits.ts";
 import { exhausted } from "./limits.ts";
 import { fullest, isOverfull, OverfullStreams } from "./overfull.ts";
-import {
-  Flag,
-  FrameDecoder,
-  frameHeaderBytes,
-  type FrameSink,
-  FrameType,
-  readUint32,
-  writeHeader,
-} from "./frame.ts";
-import { type BufferPool, Output } from "./output.ts";
+import { Flag, FrameDecoder, type FrameSink, FrameType, readUint32 } from "./frame.ts";
+import { FrameOutput } from "./frame_output.ts";
+import type { BufferPool } from "./output.ts";
+import { RoomQueue } from "./room.ts";
 import { Slab } from "./slab.ts";
-
-/** Frames go straight to the output while it holds less than this, or than the queue's limit. */
-export const outputHighWater = 256 << 10;
+import { copyOf } from "./wire.ts";
 
 /** A server stops reading requests while more answers than this wait for the client to read. */
 export const outputPauseBytes = 1 << 20;
@@ -40,11 +32,9 @@ const none = new Uint8Array(0);
 /** Stands for "no calls yet"; nothing is ever put into it. */
 const noCalls = new Map<number, never>();
 
-export abstract class Connection<C extends Call> implements FrameSink {
-  readonly output: Output;
+export abstract class Connection<C extends Call> extends FrameOutput<C> implements FrameSink {
   /** Calls in flight by stream id; the shared empty map while there never was one. */
   protected calls: Map<number, C> = noCalls as Map<number, C>;
-  protected readonly limits: ConnectionLimits;
   protected readonly decoder: FrameDecoder;
   /** The time of the present event. */
   protected nowMs = 0;
@@ -53,19 +43,15 @@ export abstract class Connection<C extends Call> implements FrameSink {
   /** Credit that the peer gives each new stream. */
   protected peerWindowBytes = Infinity;
   protected streamCount = 0;
-  /** Frames wait in their outboxes above this; a small queue limit makes it small too. */
-  readonly #highWater: number;
   readonly #events: ConnectionEvents<C>;
   readonly #slab: Slab;
   // What most connections never need is made when it is needed: thousands of them may be idle.
   #deadlines: Deadlines<C> | undefined = undefined;
-  /** Calls whose outbox may be written, in turn. */
-  #ring: C[] | undefined = undefined;
+  /** Calls whose producers wait for room and have no credit either. */
+  #unpaid: RoomQueue<C> | undefined = undefined;
   /** Streams whose reader does not keep up. */
   #overfull: OverfullStreams<C> | undefined = undefined;
   #inboxBytes = 0;
-  #outboxBytes = 0;
-  #outboxMessages = 0;
   #broken = false;
   /** When a ping was sent that has no answer yet; -Infinity when none is out. */
   pingSentMs = -Infinity;
@@ -78,11 +64,9 @@ export abstract class Connection<C extends Call> implements FrameSink {
     slab: Slab,
     events: ConnectionEvents<C>,
   ) {
-    this.limits = limits;
-    this.#highWater = Math.min(outputHighWater, limits.queueBytesMax);
+    super(limits, pool);
     this.#slab = slab;
     this.#events = events;
-    this.output = new Output(pool);
     this.decoder = new FrameDecoder(this, limits.messageBytesMax);
   }
 
@@ -91,23 +75,9 @@ export abstract class Connection<C extends Call> implements FrameSink {
     return this.calls.size;
   }
 
-  get messageBytesMax(): number {
-    return this.limits.messageBytesMax;
-  }
-
   /** Bytes of messages that arrived and nobody took yet, overheads included. */
   get inboxBytes(): number {
     return this.#inboxBytes;
-  }
-
-  /** Bytes of frames that wait for room in the output or for credit. */
-  get outboxBytes(): number {
-    return this.#outboxBytes;
-  }
-
-  /** The number of those frames. */
-  get outboxMessages(): number {
-    return this.#outboxMessages;
   }
 
   /** Both sides agreed to the extensions. */
@@ -154,27 +124,57 @@ export abstract class Connection<C extends Call> implements FrameSink {
 
   /** The socket took bytes: queued frames may follow. */
   drained(): void {
-    while (this.#ring !== undefined && this.output.queuedBytes < this.#highWater) {
-      const turn = this.#ring;
-      this.#ring = undefined;
+    while (this.ring !== undefined && this.output.queuedBytes < this.highWater) {
+      const turn = this.ring;
+      this.ring = undefined;
       for (const call of turn) {
         const flow = call.flow!;
         flow.inRing = false;
         if (call.over) continue;
-        if (this.output.queuedBytes < this.#highWater) this.#writeQueued(call, flow);
+        if (this.output.queuedBytes < this.highWater) this.#writeQueued(call, flow);
         else this.#enterRing(call, flow);
       }
     }
+    this.#feed();
   }
 
   /**
-   * Sends one message of a stream. False means that it waits: the producer should too, until
-   * `writable`, which then comes for certain unless the call ends before.
+   * Whether the connection's queue has room for a message of this size. If not its producer keeps
+   * it, and asks again when `writable` comes, which it then does unless the call ends before. A
+   * peer that is merely slower than its producers fails no call.
    */
-  send(call: C, data: Uint8Array): boolean {
+  accepts(call: C, bytes: number): boolean {
+    // Streams that wait for credit leave half of the queue to those that wait for the socket, and
+    // nobody waits behind them.
+    const unpaid = call.flow !== undefined && call.flow.sendCredit <= 0;
+    return this.admit(unpaid ? this.#unpaid ??= new RoomQueue() : this.room, call, bytes);
+  }
+
+  protected override fits(call: C, bytes: number): boolean {
+    const { flow } = call;
+    const unpaid = flow !== undefined && flow.sendCredit <= 0;
+    if (!unpaid && this.hasRoom && (flow === undefined || flow.outbox.length === 0)) return true;
+    return this.queuedMessages === 0 || this.mayQueue(bytes, unpaid ? 0.5 : 1);
+  }
+
+  /** There may be room for those that wait for it. */
+  #feed(): void {
+    if (this.#broken || (this.room === undefined && this.#unpaid === undefined)) return;
+    const fits = (call: C, bytes: number): boolean => this.fits(call, bytes);
+    const tell = (call: C): void => this.#events.writable(call);
+    this.room?.feed(fits, tell);
+    this.#unpaid?.feed(fits, tell);
+  }
+
+  /**
+   * Sends one message of a stream, `data[start, end)`, which is copied. False means that it waits:
+   * the producer should too, until `writable`, which then comes for certain unless the call ends
+   * before.
+   */
+  send(call: C, data: Uint8Array, start = 0, end: number = data.length): boolean {
     assert(!call.over && !call.localClosed, "only an open stream is sent on");
-    assert(data.length <= this.limits.messageBytesMax, "the driver checked the message's size");
-    this.emit(call, FrameType.data, 0, data);
+    assert(end - start <= this.limits.messageBytesMax, "the driver checked the message's size");
+    this.emit(call, FrameType.data, 0, data, start, end);
     const flow = call.flow;
     if (flow === undefined || flow.outbox.length === 0) return true;
     flow.wantsRoom = true;
@@ -254,7 +254,7 @@ export abstract class Connection<C extends Call> implements FrameSink {
 
   abstract oversized(streamId: number, type: number, flags: number, length: number): void;
 
-  broken(reason: string): void {
+  override broken(reason: string): void {
     if (this.#broken) return;
     this.#broken = true;
     this.decoder.stop();
@@ -273,7 +273,7 @@ export abstract class Connection<C extends Call> implements FrameSink {
     return this.#broken;
   }
 
-  protected limitHit(limit: LimitName): void {
+  protected override limitHit(limit: LimitName): void {
     this.#events.limitHit(limit);
   }
 
@@ -305,16 +305,19 @@ export abstract class Connection<C extends Call> implements FrameSink {
     call.localClosed = true;
     if (call.id !== 0) this.calls.delete(call.id);
     if (call.deadlineIndex >= 0) this.#deadlines!.remove(call);
+    this.room?.leave(call);
+    this.#unpaid?.leave(call);
     const flow = call.flow;
     if (flow !== undefined) {
       this.#overfull?.forget(call, flow);
       if (call.kind !== CallKind.unary) this.streamCount--;
       this.#inboxBytes -= flow.inboxBytes;
-      this.#outboxBytes -= flow.outboxBytes;
-      this.#outboxMessages -= flow.outbox.length;
+      this.queuedBytes -= flow.outboxBytes;
+      this.queuedMessages -= flow.outbox.length;
       flow.outbox.clear();
       flow.outboxBytes = 0;
     }
+    this.#feed();
   }
 
   /** Takes a call out and tells its driver why. */
@@ -360,50 +363,39 @@ export abstract class Connection<C extends Call> implements FrameSink {
     }
   }
 
-  /** Writes a frame now, whatever waits: for answers that belong to no queue. */
-  protected writeFrame(streamId: number, type: number, flags: number, data: Uint8Array): void {
-    if (this.output.queuedBytes > this.limits.queueBytesMax * 2 + this.output.largestBytes) {
-      this.limitHit("connection_queue");
-      this.broken("the peer does not read what it is sent");
-      return;
-    }
-    const at = this.output.reserve(frameHeaderBytes + data.length);
-    writeHeader(this.output.bytes, at, data.length, streamId, type, flags);
-    this.output.bytes.set(data, at + frameHeaderBytes);
-  }
-
   /** Sends a frame of a call in the order of its other frames. */
-  protected emit(call: C, type: number, flags: number, data: Uint8Array): void {
+  protected emit(
+    call: C,
+    type: number,
+    flags: number,
+    data: Uint8Array,
+    start = 0,
+    end: number = data.length,
+  ): void {
     let flow = call.flow;
+    const length = end - start;
     const free = flow === undefined || flow.outbox.length === 0;
-    const credited = type !== FrameType.data || data.length === 0 && flags !== 0 ||
+    const credited = type !== FrameType.data || length === 0 && flags !== 0 ||
       flow === undefined || flow.sendCredit > 0;
     if (free && credited && this.hasRoom) {
-      this.#write(call, type, flags, data);
+      this.#write(call, type, flags, data, start, end);
       return;
     }
-    if (type === FrameType.data && this.#outboxMessages > 0 && !this.mayQueue(data.length)) {
+    if (
+      type === FrameType.data && flags === 0 && this.queuedMessages > 0 && !this.mayQueue(length)
+    ) {
       this.limitHit("connection_queue");
       this.abandon(call, exhausted("the connection's send queue is full"));
       return;
     }
     flow ??= this.makeFlow(call);
-    flow.outbox.push({ type, flags, data });
-    flow.outboxBytes += data.length;
-    this.#outboxBytes += data.length;
-    this.#outboxMessages++;
+    // A message is its sender's again when this returns: what waits is a copy.
+    const own = type === FrameType.data ? copyOf(data, start, end) : data;
+    flow.outbox.push({ type, flags, data: own });
+    flow.outboxBytes += length;
+    this.queuedBytes += length;
+    this.queuedMessages++;
     if (credited) this.#enterRing(call, flow);
-  }
-
-  /** Whether a call's next frame would go straight to the output. */
-  protected get hasRoom(): boolean {
-    return this.output.queuedBytes < this.#highWater && this.#ring === undefined;
-  }
-
-  /** Whether the outboxes may take one more frame of this size. */
-  protected mayQueue(bytes: number): boolean {
-    return this.#outboxMessages < this.limits.queueMessagesMax &&
-      this.#outboxBytes + bytes <= this.limits.queueBytesMax;
   }
 
   /** A frame of the call is about to be written: the client gives it its id here. */
@@ -430,6 +422,7 @@ export abstract class Connection<C extends Call> implements FrameSink {
       if (call?.flow === undefined) return;
       call.flow.sendCredit += readUint32(buffer, start);
       if (call.flow.outbox.length > 0) this.#enterRing(call, call.flow);
+      else if (this.#unpaid?.leave(call)) this.#events.writable(call);
       this.drained();
     }
   }
@@ -439,8 +432,8 @@ export abstract class Connection<C extends Call> implements FrameSink {
   #enterRing(call: C, flow: Flow): void {
     if (flow.inRing) return;
     flow.inRing = true;
-    this.#ring ??= [];
-    this.#ring.push(call);
+    this.ring ??= [];
+    this.ring.push(call);
   }
 
   /** Writes one queued frame of a call whose turn it is. */
@@ -451,9 +444,9 @@ export abstract class Connection<C extends Call> implements FrameSink {
     if (isMessage && flow.sendCredit <= 0) return;
     flow.outbox.take();
     flow.outboxBytes -= frame.data.length;
-    this.#outboxBytes -= frame.data.length;
-    this.#outboxMessages--;
-    this.#write(call, frame.type, frame.flags, frame.data);
+    this.queuedBytes -= frame.data.length;
+    this.queuedMessages--;
+    this.#write(call, frame.type, frame.flags, frame.data, 0, frame.data.length);
     if (call.over) return;
     if (flow.outbox.length > 0) this.#enterRing(call, flow);
     else if (flow.wantsRoom) {
@@ -462,13 +455,20 @@ export abstract class Connection<C extends Call> implements FrameSink {
     }
   }
 
-  #write(call: C, type: number, flags: number, data: Uint8Array): void {
+  #write(
+    call: C,
+    type: number,
+    flags: number,
+    data: Uint8Array,
+    start: number,
+    end: number,
+  ): void {
     this.beforeWrite(call);
     const flow = call.flow;
     if (flow !== undefined && type === FrameType.data && flags === 0) {
-      flow.sendCredit -= data.length + messageOverheadBytes;
+      flow.sendCredit -= end - start + messageOverheadBytes;
     }
-    this.writeFrame(call.id, type, flags, data);
+    this.writeFrame(call.id, type, flags, data, start, end);
     if (
       type === FrameType.response || (flags & Flag.remoteClosed) !== 0 && type === FrameType.data
     ) {

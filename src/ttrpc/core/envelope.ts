@@ -5,7 +5,14 @@
  */
 import { concatBytes, decodeText, encodeText } from "../../base/bytes.ts";
 import type { ErrorDetail } from "../../base/error.ts";
-import { varint64Bytes, varintBytes, WireCursor, writeVarint, writeVarint64 } from "./wire.ts";
+import {
+  copyInto,
+  varint64Bytes,
+  varintBytes,
+  WireCursor,
+  writeVarint,
+  writeVarint64,
+} from "./wire.ts";
 
 /** A call's outcome other than OK, with the shape of google.rpc.Status. */
 export interface Status {
@@ -23,6 +30,9 @@ export interface ResponseExtensions {
 }
 
 const none = new Uint8Array(0);
+
+/** An empty pair takes two bytes on the wire and thirty times as much in memory. */
+const pairsMax = 1024;
 
 /** The bytes of fields 1 and 2 of every request to one method. */
 export function requestPrefix(service: string, method: string): Uint8Array {
@@ -48,7 +58,10 @@ export function requestBytes(
   return length;
 }
 
-/** Writes a request of {@link requestBytes} bytes in field order, as Go does. */
+/**
+ * Writes a request of {@link requestBytes} bytes in field order, as Go does. Its message is
+ * `payload[payloadStart, payloadEnd)`.
+ */
 export function writeRequest(
   target: Uint8Array,
   start: number,
@@ -57,14 +70,17 @@ export function writeRequest(
   timeoutLow: number,
   timeoutHigh: number,
   metadata: Uint8Array,
+  payloadStart = 0,
+  payloadEnd: number = payload.length,
 ): void {
-  target.set(prefix, start);
+  copyInto(target, start, prefix, 0, prefix.length);
   let at = start + prefix.length;
-  if (payload.length > 0) {
+  const length = payloadEnd - payloadStart;
+  if (length > 0) {
     target[at++] = 0x1a;
-    at = writeVarint(target, at, payload.length);
-    target.set(payload, at);
-    at += payload.length;
+    at = writeVarint(target, at, length);
+    copyInto(target, at, payload, payloadStart, payloadEnd);
+    at += length;
   }
   if ((timeoutLow | timeoutHigh) !== 0) {
     target[at++] = 0x20;
@@ -78,10 +94,17 @@ export function okResponseBytes(payloadLength: number): number {
   return payloadLength === 0 ? 0 : 1 + varintBytes(payloadLength) + payloadLength;
 }
 
-export function writeOkResponse(target: Uint8Array, start: number, payload: Uint8Array): void {
-  if (payload.length === 0) return;
+export function writeOkResponse(
+  target: Uint8Array,
+  start: number,
+  payload: Uint8Array,
+  payloadStart = 0,
+  payloadEnd: number = payload.length,
+): void {
+  if (payloadEnd === payloadStart) return;
   target[start] = 0x12;
-  target.set(payload, writeVarint(target, start + 1, payload.length));
+  const at = writeVarint(target, start + 1, payloadEnd - payloadStart);
+  copyInto(target, at, payload, payloadStart, payloadEnd);
 }
 
 /** A whole response with a status; OK is left out, as Go does. */
@@ -156,6 +179,8 @@ export class RequestReader {
   timeoutHigh = 0;
   /** Keys and values in turn, as received; undefined when there are none. */
   metadata: string[] | undefined = undefined;
+  /** The request was given up for its metadata: there are more pairs than {@link pairsMax}. */
+  hasTooManyPairs = false;
 
   /** False when the bytes are no Request: bad wire format, or text that is not UTF-8. */
   read(buffer: Uint8Array, start: number, end: number): boolean {
@@ -164,6 +189,7 @@ export class RequestReader {
     this.payloadStart = this.payloadEnd = start;
     this.timeoutLow = this.timeoutHigh = 0;
     this.metadata = undefined;
+    this.hasTooManyPairs = false;
     const cursor = this.#cursor;
     cursor.open(buffer, start, end);
     while (cursor.next()) {
@@ -181,6 +207,10 @@ export class RequestReader {
           this.payloadEnd = cursor.end;
         } else if (cursor.field === 5) {
           this.metadata ??= [];
+          if (this.metadata.length >= pairsMax * 2) {
+            this.hasTooManyPairs = true;
+            return false;
+          }
           if (!readPair(this.#inner, buffer, cursor.start, cursor.end, this.metadata)) return false;
         }
       } else if (cursor.field === 4 && cursor.type === 0) {

@@ -1,11 +1,16 @@
 /**
  * What two covey peers add to ttrpc, and how they agree on it. The client offers with one metadata
  * key on a normal request; a server that knows it answers with field 100 of the response, which
- * others skip. Only then, and never to anyone else, do frames of types 4 to 9 travel, always on
- * odd ids (docs/reference/ttrpc.md).
+ * others skip; the client confirms with a PONG. Only then, and never to anyone else, do frames of
+ * types 4 to 9 travel, always on odd ids (docs/reference/ttrpc.md).
  */
 
-/** The metadata key of an offer. */
+/**
+ * The metadata key of an offer. A service of another implementation may pass its metadata on with
+ * the calls that it makes itself, the offer included: so the key alone does not say that the client
+ * of this connection made it. The answer reaches no further than the connection, and only a client
+ * that offered looks for it: its PONG is the proof.
+ */
 export const offerKey = "covey-extensions";
 
 export const extensionVersion = 1;

@@ -49,6 +49,9 @@ export class ServerCall<T> extends Call {
   }
 }
 
+/** What a call's client is told: 0 for OK. */
+export type Outcome = 0 | Code;
+
 export interface ServerEvents<T> extends ConnectionEvents<ServerCall<T>> {
   /**
    * A call began. For unary and server-streaming calls the request message is
@@ -71,10 +74,14 @@ export interface ServerOptions<T> {
   readonly extensions: boolean;
 }
 
+/** What waits for room on a connection may hold as much as this many of the largest messages. */
+const keptMessagesMax = 16;
+
 /** Calls that the server ended while the client was still sending; more are answered 3 again. */
 const lingeringMax = 1024;
 
 const none = new Uint8Array(0);
+const noPairs: readonly string[] = [];
 
 export class ServerConnection<T> extends Connection<ServerCall<T>> {
   readonly #events: ServerEvents<T>;
@@ -82,6 +89,8 @@ export class ServerConnection<T> extends Connection<ServerCall<T>> {
   readonly #routes: () => RouteTable<T>;
   readonly #ids: StreamIds;
   readonly #mayExtend: boolean;
+  /** The window of an offer that its client has not confirmed yet: until then it is plain ttrpc. */
+  #offeredWindowBytes: number | undefined = undefined;
   /** An offer was accepted; the next response says so. */
   #owesAgreement = false;
   /** Ids whose client may still send although the call is over. */
@@ -105,30 +114,53 @@ export class ServerConnection<T> extends Connection<ServerCall<T>> {
   }
 
   /**
-   * Ends a unary or client-streaming call with its result. An envelope above the limit becomes
-   * `resource_exhausted` on this call alone.
+   * Ends a unary or client-streaming call with its result, `payload[payloadStart, payloadEnd)`. An
+   * envelope above the limit becomes `resource_exhausted` on this call alone. Returns the code that
+   * the client is told; undefined when there is no room for the answer now: the handler has run, so
+   * its answer waits, as it would in Go's server, and is given here again when `writable` comes. Only
+   * when what waits holds sixteen of the largest messages does it end with `resource_exhausted`.
    */
-  respond(call: ServerCall<T>, payload: Uint8Array, metadata: readonly string[]): void {
-    if (call.over) return;
-    const length = okResponseBytes(payload.length);
+  respond(
+    call: ServerCall<T>,
+    payload: Uint8Array,
+    metadata: readonly string[],
+    payloadStart = 0,
+    payloadEnd: number = payload.length,
+  ): Outcome | undefined {
+    if (call.over) return 0;
+    const length = okResponseBytes(payloadEnd - payloadStart);
     const extensions = this.#responseExtensions(metadata);
     const whole = length + extensions.length;
     if (whole > this.limits.messageBytesMax) {
       this.#respondTooLarge(call, whole);
-      return;
+      return Code.resourceExhausted;
     }
-    const queued = this.output.queuedBytes;
-    if (queued > 0 && whole > this.limits.queueBytesMax - queued) {
-      this.limitHit("connection_queue");
-      this.respondStatus(call, exhausted("the connection's send queue is full"), metadata);
-      return;
+    if (!this.admit(this.room, call, whole)) {
+      if (this.room!.bytes <= this.limits.messageBytesMax * keptMessagesMax) return undefined;
+      this.room!.leave(call);
+      this.respondStatus(call, exhausted("too many answers wait for the client to read"), metadata);
+      return Code.resourceExhausted;
     }
     this.#owesAgreement = false;
     const at = this.output.reserve(frameHeaderBytes + whole);
     writeHeader(this.output.bytes, at, whole, call.id, FrameType.response, 0);
-    writeOkResponse(this.output.bytes, at + frameHeaderBytes, payload);
+    writeOkResponse(
+      this.output.bytes,
+      at + frameHeaderBytes,
+      payload,
+      payloadStart,
+      payloadEnd,
+    );
     if (extensions.length > 0) this.output.bytes.set(extensions, at + frameHeaderBytes + length);
     this.#finish(call);
+    return 0;
+  }
+
+  /** An answer needs room in the output itself, which is empty when there is none for it. */
+  protected override fits(call: ServerCall<T>, bytes: number): boolean {
+    if ((call.kind & CallKind.serverStreaming) !== 0) return super.fits(call, bytes);
+    const queued = this.output.queuedBytes;
+    return queued === 0 || bytes <= this.limits.queueBytesMax - queued;
   }
 
   /** Ends a call of any kind with an error, after what a stream has queued. */
@@ -160,18 +192,22 @@ export class ServerConnection<T> extends Connection<ServerCall<T>> {
     }
   }
 
-  /** Ends a response stream: Data 05, never an OK Response, which clients take for a message. */
-  finishStream(call: ServerCall<T>, metadata: readonly string[]): void {
-    if (call.over || call.localClosed) return;
+  /**
+   * Ends a response stream: Data 05, never an OK Response, which clients take for a message. Returns
+   * what the client is told, as `respond` does.
+   */
+  finishStream(call: ServerCall<T>, metadata: readonly string[]): Outcome {
+    if (call.over || call.localClosed) return 0;
     if (this.agreed && metadata.length > 0) {
       const data = encodeMetadataFrame(metadata);
       if (data.length > this.limits.messageBytesMax) {
         this.#respondTooLarge(call, data.length);
-        return;
+        return Code.resourceExhausted;
       }
       this.emit(call, FrameType.metadata, 0, data);
     }
     this.closeSend(call);
+    return 0;
   }
 
   #respondTooLarge(call: ServerCall<T>, length: number): void {
@@ -201,6 +237,8 @@ export class ServerConnection<T> extends Connection<ServerCall<T>> {
       this.#data(streamId, flags, buffer, start, end);
     } else if (type === FrameType.reset) {
       if (this.agreed) this.#reset(streamId);
+    } else if (type === FrameType.pong && !this.agreed) {
+      this.#confirmed();
     } else {
       this.extensionFrame(streamId, type, buffer, start, end);
     }
@@ -229,6 +267,11 @@ export class ServerConnection<T> extends Connection<ServerCall<T>> {
     }
     const reader = this.#reader;
     if (!reader.read(buffer, start, end)) {
+      if (reader.hasTooManyPairs) {
+        this.limitHit("message_bytes");
+        this.#refuse(id, Code.resourceExhausted, "too many pairs of metadata");
+        return;
+      }
       this.#refuse(id, Code.invalidArgument, "malformed request envelope");
       return;
     }
@@ -266,7 +309,12 @@ export class ServerConnection<T> extends Connection<ServerCall<T>> {
     const clientStreams = (route.kind & CallKind.clientStreaming) !== 0;
     const call = new ServerCall(id, route, reader, !clientStreams);
     this.enter(call);
-    if (streams) this.makeFlow(call);
+    if (streams) {
+      const flow = this.makeFlow(call);
+      // A reader that has not begun is given the time that a slow one is given between two
+      // messages: handlers look something up before they read, interceptors ask whether they may.
+      if (!this.agreed) flow.lastTakeMs = this.nowMs;
+    }
     if ((reader.timeoutLow | reader.timeoutHigh) !== 0) {
       call.deadlineMs = this.nowMs + timeoutMillis(reader.timeoutLow, reader.timeoutHigh);
       this.addDeadline(call);
@@ -306,8 +354,9 @@ export class ServerConnection<T> extends Connection<ServerCall<T>> {
       return;
     }
     if (call.remoteClosed) {
-      // A second close says nothing new; Go lets it pass while the stream lives.
-      const streams = (call.kind & CallKind.clientStreaming) !== 0;
+      // A second close says nothing new, nor does one behind the one message of a response stream:
+      // Go lets both pass while the stream lives.
+      const streams = call.kind !== CallKind.unary;
       if (streams && (flags & Flag.noData) !== 0 && end === start) return;
       this.abandon(call, {
         code: Code.invalidArgument,
@@ -336,20 +385,30 @@ export class ServerConnection<T> extends Connection<ServerCall<T>> {
   #considerOffer(metadata: readonly string[]): void {
     for (let at = 0; at < metadata.length; at += 2) {
       if (metadata[at] !== offerKey || this.agreed) continue;
-      const windowBytes = parseOffer(metadata[at + 1]);
-      if (windowBytes === undefined) continue;
-      this.agreed = true;
-      this.peerWindowBytes = windowBytes;
-      this.#owesAgreement = true;
+      // The first one holds, as it does once it is confirmed.
+      if (this.#offeredWindowBytes !== undefined) continue;
+      this.#offeredWindowBytes = parseOffer(metadata[at + 1]);
+      this.#owesAgreement = this.#offeredWindowBytes !== undefined;
     }
+  }
+
+  /** The client read the answer to its offer: the offer is its own. */
+  #confirmed(): void {
+    // Nobody who offered nothing, or was not answered yet, has anything to confirm.
+    if (this.#offeredWindowBytes === undefined || this.#owesAgreement) return;
+    this.agreed = true;
+    this.peerWindowBytes = this.#offeredWindowBytes;
+    this.#offeredWindowBytes = undefined;
+    if (this.#draining) this.writeFrame(1, FrameType.goaway, 0, none);
   }
 
   /** Field 100 of a response: the agreement that is owed, and metadata for a covey client. */
   #responseExtensions(metadata: readonly string[]): Uint8Array {
-    if (!this.agreed || (!this.#owesAgreement && metadata.length === 0)) return none;
+    const pairs = this.agreed ? metadata : noPairs;
+    if (!this.#owesAgreement && pairs.length === 0) return none;
     const version = this.#owesAgreement ? extensionVersion : 0;
     const windowBytes = this.#owesAgreement ? this.limits.streamQueueBytesMax : 0;
-    return encodeExtensions({ version, windowBytes, metadata });
+    return encodeExtensions({ version, windowBytes, metadata: pairs });
   }
 
   /** Answers an id that has no call. */

@@ -6,11 +6,11 @@
  * A message that is kept keeps its slab: at most {@link slabBytes}. Whoever stores bytes for long
  * copies them.
  */
+import { copyInto, copyOf } from "./wire.ts";
+
 export const slabBytes = 8192;
 /** Larger messages get an array of their own. */
 const messageBytesMax = 2048;
-/** Below this a loop is faster than a view and `set`. */
-const loopBytesMax = 96;
 
 export class Slab {
   #buffer: ArrayBuffer = new ArrayBuffer(0);
@@ -20,7 +20,7 @@ export class Slab {
   /** A copy of `source[start, end)`. */
   copy(source: Uint8Array, start: number, end: number): Uint8Array {
     const length = end - start;
-    if (length > messageBytesMax) return source.slice(start, end);
+    if (length > messageBytesMax) return copyOf(source, start, end);
     if (this.#used + length > this.#bytes.length) {
       this.#buffer = new ArrayBuffer(slabBytes);
       this.#bytes = new Uint8Array(this.#buffer);
@@ -28,12 +28,7 @@ export class Slab {
     }
     const at = this.#used;
     this.#used += length;
-    if (length <= loopBytesMax) {
-      const bytes = this.#bytes;
-      for (let from = start, to = at; from < end; from++, to++) bytes[to] = source[from];
-    } else {
-      this.#bytes.set(source.subarray(start, end), at);
-    }
+    copyInto(this.#bytes, at, source, start, end);
     return new Uint8Array(this.#buffer, at, length);
   }
 }

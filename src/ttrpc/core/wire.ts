@@ -4,6 +4,29 @@
  * (https://protobuf.dev/programming-guides/encoding/).
  */
 
+/** Below this a loop is faster than a view and `set`. */
+const loopBytesMax = 96;
+
+/** Copies `source[from, to)` to `target` at `at`. */
+export function copyInto(
+  target: Uint8Array,
+  at: number,
+  source: Uint8Array,
+  from: number,
+  to: number,
+): void {
+  if (to - from <= loopBytesMax) {
+    for (let read = from, write = at; read < to; read++, write++) target[write] = source[read];
+  } else {
+    target.set(from === 0 && to === source.length ? source : source.subarray(from, to), at);
+  }
+}
+
+/** A copy of `source[from, to)`; `slice` of a Node Buffer would be a view. */
+export function copyOf(source: Uint8Array, from: number, to: number): Uint8Array {
+  return new Uint8Array(source.subarray(from, to));
+}
+
 /** Bytes that a varint of an unsigned 32-bit value takes. */
 export function varintBytes(value: number): number {
   if (value < 0x80) return 1;

@@ -24,6 +24,7 @@ var commands = map[string]command{
 	"hold":         {"hold ADDRESS: opens idle and busy connections, one JSON line", holdCommand},
 	"record":       {"record FOLDER: writes the golden transcripts", recordCommand},
 	"proxy":        {"proxy ADDRESS: records one connection between two other programs", proxyCommand},
+	"middle":       {"middle ADDRESS: a service between a client and a backend", middleCommand},
 	"oddities":     {"oddities FOLDER: shows what Go's own server and client do in edge cases", odditiesCommand},
 }
 
@@ -55,7 +56,7 @@ func dispatch(arguments []string) error {
 
 func usages() string {
 	var lines []string
-	for _, name := range []string{"serve", "bench-server", "check", "bench-client", "hold", "record", "proxy", "oddities"} {
+	for _, name := range []string{"serve", "bench-server", "check", "bench-client", "hold", "record", "proxy", "middle", "oddities"} {
 		lines = append(lines, "  "+commands[name].usage)
 	}
 	return strings.Join(lines, "\n")

@@ -30,7 +30,7 @@ export interface MachineInside {
   fail(call: CallInside, status: Status): void;
   limitHit(limit: string): void;
   emit(call: CallInside, type: number, flags: number, data: Uint8Array): void;
-  send(call: CallInside, data: Uint8Array): boolean;
+  send(call: CallInside, data: Uint8Array, start?: number, end?: number): boolean;
   start?(call: CallInside, ...rest: unknown[]): Status | undefined;
 }
 

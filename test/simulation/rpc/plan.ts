@@ -93,8 +93,7 @@ function drawFaults(random: Prng, windowBytes: number): FaultOptions {
       oneWayCutEveryMs: random.between(8000, 16_000),
       connectionResetEveryMs: random.between(5000, 10_000),
       slowLinkEveryMs: sometimes(6000, 14_000),
-      // What a slow link has taken stays slow when it heals: its backlog must end with the quiet.
-      slowLinkBytesPerSecond: [Math.max(4 * kibibyte, windowBytes / 4), windowBytes * 2],
+      slowLinkBytesPerSecond: [1 * kibibyte, windowBytes * 2],
       stuckPeerEveryMs: sometimes(8000, 16_000),
       pauseEveryMs: sometimes(8000, 16_000),
       killEveryMs: sometimes(10_000, 20_000),

@@ -30,7 +30,9 @@ export class WireRules {
     const { link } = this.#watched;
     const { frame, oversized, deadlinePassed, limitHit, send, start, fail } = machine;
     machine.frame = (id, type, flags, bytes, from, to) => {
-      if (!this.#watched.malformed) this.#judge(id, type, flags, to - from);
+      const confirms = type === FrameType.pong && !machine.extended &&
+        this.#watched.side === "server";
+      if (!this.#watched.malformed && !confirms) this.#judge(id, type, flags, to - from);
       const call = machine.calls.get(id);
       observer.within(
         this.#watched,
@@ -38,6 +40,11 @@ export class WireRules {
         () => frame.call(machine, id, type, flags, bytes, from, to),
       );
       if (type === FrameType.reset) this.#afterReset(id, call);
+      observer.parts.ledger.verdict.check(
+        this.#watched.malformed || !confirms || machine.extended,
+        "frames follow the reference",
+        () => `${this.#watched.name}: only an offer that was answered is confirmed`,
+      );
     };
     machine.oversized = (id, type, flags, length) => {
       observer.mark("oversized discarded");
@@ -54,8 +61,8 @@ export class WireRules {
       if (name !== undefined) observer.mark(name);
       limitHit.call(machine, limit);
     };
-    machine.send = (call, data) => {
-      const room = send.call(machine, call, data);
+    machine.send = (call, ...rest) => {
+      const room = send.call(machine, call, ...rest);
       if (!room && call.flow !== undefined && call.flow.sendCredit <= 0) {
         observer.mark("credit exhausted");
       }

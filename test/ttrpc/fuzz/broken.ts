@@ -1,6 +1,6 @@
 /** Machines with one bug each, put there so that the fuzzer can show that it finds it. */
 import { type ClientCall, ClientConnection } from "../../../src/ttrpc/core/client.ts";
-import { type ServerCall, ServerConnection } from "../../../src/ttrpc/core/server.ts";
+import { type Outcome, type ServerCall, ServerConnection } from "../../../src/ttrpc/core/server.ts";
 
 type CallOf = ServerCall<string>;
 
@@ -39,9 +39,10 @@ export class HoardingServer extends ServerConnection<string> {
 
 /** A stream says one more thing after its end. */
 export class TalkativeServer extends ServerConnection<string> {
-  override finishStream(call: CallOf, metadata: readonly string[]): void {
-    super.finishStream(call, metadata);
+  override finishStream(call: CallOf, metadata: readonly string[]): Outcome {
+    const outcome = super.finishStream(call, metadata);
     if (call.over) this.writeFrame(call.id, 3, 0, new Uint8Array(1));
+    return outcome;
   }
 }
 

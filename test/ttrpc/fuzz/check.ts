@@ -77,6 +77,8 @@ export interface Reached {
   stalled: number;
   limits: number;
   resets: number;
+  /** Answers that had to wait for room. */
+  kept: number;
 }
 
 export function nothingReached(): Reached {
@@ -91,5 +93,6 @@ export function nothingReached(): Reached {
     stalled: 0,
     limits: 0,
     resets: 0,
+    kept: 0,
   };
 }

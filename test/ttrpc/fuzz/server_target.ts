@@ -35,9 +35,12 @@ interface Life {
   reset: boolean;
   wantsMessage: boolean;
   wantsRoom: boolean;
+  /** An answer that found no room. */
+  kept: Uint8Array | undefined;
 }
 
 export class ServerFuzz implements ServerEvents<string> {
+  readonly #again: CallOf[] = [];
   readonly machine: ServerConnection<string>;
   readonly #random: Prng;
   readonly #reached: Reached;
@@ -106,6 +109,7 @@ export class ServerFuzz implements ServerEvents<string> {
 
   #step(): void {
     const random = this.#random;
+    this.#answerAgain();
     if (!this.machine.wantsPause || random.chance(0.05)) {
       if (this.#feeder.length > 0) {
         const chunk = this.#feeder.chunk(random);
@@ -168,12 +172,31 @@ export class ServerFuzz implements ServerEvents<string> {
     const isStream = (call.kind & CallKind.serverStreaming) !== 0;
     if (roll < 9 && isStream) this.machine.finishStream(call, metadata);
     else if (roll < 9) {
-      this.machine.respond(call, randomBytes(random, randomLength(random, 2000)), metadata);
+      this.#answer(call, life, randomBytes(random, randomLength(random, 2000)), metadata);
+      return;
     } else {
       const message = "e".repeat(random.pick([0, 10, 2500]));
       this.machine.respondStatus(call, { code: random.below(20), message, details: [] }, metadata);
     }
     if (call.over) this.#end(call, life);
+  }
+
+  /** Gives a result, or keeps it until the machine has room for it. */
+  #answer(call: CallOf, life: Life, payload: Uint8Array, metadata: readonly string[]): void {
+    life.kept = undefined;
+    if (this.machine.respond(call, payload, metadata) === undefined) {
+      life.kept = payload;
+      life.wantsRoom = true;
+      this.#reached.kept++;
+    } else if (call.over) this.#end(call, life);
+  }
+
+  /** Answers that were told of room are given again, as a driver does it: not within the event. */
+  #answerAgain(): void {
+    for (const call of this.#again.splice(0)) {
+      const life = this.#lives.get(call)!;
+      if (!call.over && life.kept !== undefined) this.#answer(call, life, life.kept, []);
+    }
   }
 
   /** The socket takes bytes. */
@@ -197,6 +220,7 @@ export class ServerFuzz implements ServerEvents<string> {
       this.machine.respondStatus(call, { code: 1, message: "", details: [] }, []);
     }
     for (let round = 0; round < 500 && !this.#broken; round++) {
+      this.#answerAgain();
       this.#read(100_000);
       this.#nowMs += 1000;
       this.machine.tick(this.#nowMs);
@@ -289,12 +313,12 @@ export class ServerFuzz implements ServerEvents<string> {
       reset: false,
       wantsMessage: false,
       wantsRoom: false,
+      kept: undefined,
     };
     this.#lives.set(call, life);
     if (this.#random.chance(0.3) && (call.kind & CallKind.serverStreaming) === 0) {
       life.finished = true;
-      this.machine.respond(call, randomBytes(this.#random, this.#random.below(50)), []);
-      if (call.over) this.#end(call, life);
+      this.#answer(call, life, randomBytes(this.#random, this.#random.below(50)), []);
     }
   }
 
@@ -314,6 +338,7 @@ export class ServerFuzz implements ServerEvents<string> {
     const life = this.#lives.get(call)!;
     must(life.wantsRoom, "writable was told to nobody");
     life.wantsRoom = false;
+    if (life.kept !== undefined) this.#again.push(call);
   }
 
   failed(call: CallOf, status: Status): void {

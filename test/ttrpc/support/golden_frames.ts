@@ -62,15 +62,19 @@ function clientFrames(): GoldenFrame[] {
   ];
 }
 
-/** `back` says which of the last frames is meant; 1 is the very last. */
+/**
+ * `back` says which of the last frames is meant; 1 is the very last. A client that is extended has
+ * offered on an id far behind, so that the call's own id is the same for both.
+ */
 function ofServer(
   name: string,
   method: string,
   act: (server: ServerHarness) => void,
-  options: { extended?: boolean; back?: number } = {},
+  options: { extended?: boolean; offers?: boolean; back?: number } = {},
 ): GoldenFrame {
   const server = new ServerHarness();
-  const metadata = options.extended === true ? [offer(4096)] : [];
+  if (options.extended === true) server.agree(4096, 99);
+  const metadata = options.offers === true ? [offer(4096)] : [];
   server.receive(request(1, 6, { service: "s", method, metadata }));
   act(server);
   const made = server.frames().at(-(options.back ?? 1))!;
@@ -125,10 +129,10 @@ function serverFrames(): GoldenFrame[] {
     }),
     ofServer("the agreement", "u", ({ machine, calls }) => {
       machine.respond(calls[0], payload, []);
-    }, extended),
+    }, { offers: true }),
     ofServer("the agreement with an error", "u", (server) => {
       server.receive(request(3, 0, { service: "grpc.health.v1.Health", method: "Check" }));
-    }, extended),
+    }, { offers: true }),
     ofServer("ok with response metadata", "u", (server) => {
       server.machine.respond(server.calls[0], none, []);
       server.receive(request(3, 0, { service: "s", method: "u" }));

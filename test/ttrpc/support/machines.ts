@@ -18,7 +18,16 @@ import { type ServerCall, ServerConnection } from "../../../src/ttrpc/core/serve
 import type { ServerEvents } from "../../../src/ttrpc/core/server.ts";
 import { Slab } from "../../../src/ttrpc/core/slab.ts";
 import { rpcLimitsDefault } from "../../../src/ttrpc/limits.ts";
-import { type Frame, none, parseFrames, readResponse, response, show } from "./frames.ts";
+import {
+  type Frame,
+  frame,
+  none,
+  parseFrames,
+  readResponse,
+  request,
+  response,
+  show,
+} from "./frames.ts";
 
 /** The four kinds under one service, `s/u`, `s/c`, `s/d` and `s/b`. */
 export const methods: Readonly<Record<string, CallKind>> = {
@@ -92,6 +101,16 @@ export class ServerHarness implements ServerEvents<string> {
   /** Takes every message of a call that is there. */
   messages(call: ServerCallOf): Uint8Array[] {
     return takeAll(this.machine, call, this.nowMs);
+  }
+
+  /** Agrees to the extensions with a client that is played here; its hello has this id. */
+  agree(windowBytes = 1 << 20, id = 1): this {
+    const metadata = [offer(windowBytes)];
+    this.receive(request(id, 0, { service: "grpc.health.v1.Health", method: "Check", metadata }));
+    this.frames();
+    this.receive(pong);
+    this.log.length = 0;
+    return this;
   }
 
   call(call: ServerCallOf, buffer: Uint8Array, start: number, end: number): void {
@@ -200,7 +219,10 @@ export class ClientHarness implements ClientEvents {
     this.machine.hello();
     this.frames();
     const extensions = { version: 1, windowBytes, metadata: [] };
-    return this.receive(response(1, { status: { code: 12, message: "no" }, extensions }));
+    this.receive(response(1, { status: { code: 12, message: "no" }, extensions }));
+    // What is left is the confirmation.
+    this.frames();
+    return this;
   }
 
   result(
@@ -298,6 +320,9 @@ export function codes(frames: readonly Frame[]): number[] {
 export function error(code: number, message = ""): Status {
   return { code, message, details: [] };
 }
+
+/** What confirms an offer, and answers a ping. */
+export const pong = frame(1, 5, 0);
 
 /** The offer of a covey client, as metadata of a request. */
 export function offer(windowBytes = 1 << 20): { key: string; value: string } {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import type { Address } from "../../../src/base/address.ts";
 import type { Connection, ConnectionHandler, Listener, Net } from "../../../src/runtime/port.ts";
-import { type Frame, FrameParser, show } from "./frames.ts";
+import { type Frame, frame, FrameParser, request, response, show } from "./frames.ts";
 import { within } from "./within.ts";
 
 export class RawPeer {
@@ -58,6 +58,22 @@ export class RawPeer {
       const frame = await this.next();
       if (frame.type === 2) return frame;
     }
+  }
+
+  /** Plays a covey client: offers, and confirms when the answer is there. */
+  async sayHello(): Promise<void> {
+    const metadata = [{ key: "covey-extensions", value: "1;window=65536" }];
+    this.send(request(1, 0, { service: "grpc.health.v1.Health", method: "Check", metadata }));
+    assert.equal((await this.next()).id, 1);
+    this.send(frame(1, 5, 0));
+  }
+
+  /** Plays a covey server: agrees to what the client offers, which confirms it. */
+  async answerHello(): Promise<void> {
+    const extensions = { version: 1, windowBytes: 65536 };
+    this.send(response((await this.next()).id, { extensions }));
+    const confirmation = await this.next();
+    assert.deepEqual([confirmation.type, confirmation.id], [5, 1]);
   }
 
   /** Frames that came and were not taken yet. */
