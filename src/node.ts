@@ -23,15 +23,12 @@ import { adminServices } from "./node/admin_services.ts";
 import { type DataDirectory, makeNodeId, openDataDirectory } from "./node/data_directory.ts";
 import { HealthState } from "./node/health.ts";
 import { infoHandlers, type NodeFacts } from "./node/info.ts";
+import { cannotListen } from "./node/listen_error.ts";
+import { absoluteAddress, absolutePath } from "./node/path.ts";
+import { LoopMonitor } from "./node/loop_monitor.ts";
 import { NodeRpc } from "./node/rpc.ts";
 import { showRpcMetrics } from "./node/rpc_metrics.ts";
-import {
-  DiskError,
-  type Listener,
-  NetError,
-  type Runtime,
-  type TlsOptions,
-} from "./runtime/port.ts";
+import { DiskError, type Listener, type Runtime, type TlsOptions } from "./runtime/port.ts";
 import { accessInterceptor, type AccessPolicy, authorize } from "./security/access.ts";
 import { identify } from "./security/identify.ts";
 import { RpcCounters } from "./ttrpc/counters.ts";
@@ -77,6 +74,7 @@ export class Node implements AsyncDisposable {
   readonly #policy: AccessPolicy;
   readonly #registry: ServiceRegistry;
   readonly #health: HealthState;
+  readonly #loop: LoopMonitor;
   readonly #server: RpcServer;
   readonly #facts: NodeFacts;
   readonly #tls: TlsOptions | undefined;
@@ -103,6 +101,7 @@ export class Node implements AsyncDisposable {
     this.nodeId = directory?.nodeId ?? makeNodeId(runtime.random);
     this.#policy = { anonymousMayAll: parts.dev ?? false };
     this.metrics = new MetricsRegistry();
+    this.#loop = new LoopMonitor(runtime.clock, log.logger.child("loop"), this.metrics);
     this.#registry = new ServiceRegistry([accessInterceptor(this.#policy)]);
     this.#health = new HealthState(this.#registry);
     this.#facts = {
@@ -123,6 +122,7 @@ export class Node implements AsyncDisposable {
       limits,
       identify,
       onHandlerError: (path, cause) => rpcLogger.error("a handler failed", { path, cause }),
+      onTask: (task, startedMs, endedMs) => this.#loop.ran(task, startedMs, endedMs),
     });
     this.rpc = new NodeRpc({
       runtime,
@@ -147,9 +147,11 @@ export class Node implements AsyncDisposable {
       format: config.log.format,
       node: nameOf(parts),
     });
-    const directory = config.node.memory_only
-      ? undefined
-      : await openDataDirectory(runtime.disk, runtime.random, config.node.data);
+    const directory = config.node.memory_only ? undefined : await openDataDirectory(
+      runtime.disk,
+      runtime.random,
+      absolutePath(runtime.host, config.node.data, "node.data"),
+    );
     let node: Node;
     try {
       node = new Node(parts, log, directory, await readTls(runtime, config));
@@ -210,7 +212,8 @@ export class Node implements AsyncDisposable {
     for (const warning of this.#parts.warnings ?? []) this.#logger.warning(warning);
     const addresses: Address[] = [];
     for (let at = 0; at < config.node.listen.length; at++) {
-      const address = parseAddress(config.node.listen[at]);
+      const written = parseAddress(config.node.listen[at]);
+      const address = absoluteAddress(this.runtime.host, written, "node.listen");
       const listener = await this.#listen(address, "node.listen");
       this.#listeners.set(at === 0 ? "mesh" : `mesh.${at}`, listener);
       addresses.push(listener.address);
@@ -221,6 +224,8 @@ export class Node implements AsyncDisposable {
       this.#listeners.set("local", await this.#listen(address, "the local socket"));
     }
     if (config.admin.enabled && this.#parts.admin !== false) await this.#startAdmin();
+    // What a start takes delays nobody: the heartbeat begins with the service.
+    this.#loop.start();
     this.#state = "ready";
     this.#health.serving = true;
     this.#logger.info("ready", { nodeId: this.nodeId, version, ...this.listeners });
@@ -235,7 +240,7 @@ export class Node implements AsyncDisposable {
         credentials: address.kind === "unix" && this.config.rpc.peer_credentials,
       });
     } catch (error) {
-      throw cannotListen(address, what, error, tls !== undefined);
+      throw await this.#cannotListen(address, what, error, tls !== undefined);
     }
   }
 
@@ -273,9 +278,13 @@ export class Node implements AsyncDisposable {
     try {
       await this.#admin.start();
     } catch (error) {
-      const cause = error instanceof CoveyError ? error.cause : undefined;
-      throw cannotListen(listen, "admin.listen", cause instanceof NetError ? cause : error, false);
+      throw await this.#cannotListen(listen, "admin.listen", error, false);
     }
+  }
+
+  #cannotListen(address: Address, what: string, error: unknown, tls: boolean): Promise<unknown> {
+    const own = [...this.#listeners.values()].map((listener) => listener.address);
+    return cannotListen(this.runtime.disk, { address, what, tls, own }, error);
   }
 
   /** What the node says about itself. */
@@ -318,6 +327,7 @@ export class Node implements AsyncDisposable {
   }
 
   async #release(): Promise<void> {
+    this.#loop.stop();
     this.rpc.close();
     await this.#server.stop(0);
     await this.#admin?.stop(0);
@@ -350,22 +360,6 @@ export function rpcLimits(config: Config): RpcLimits {
     keepaliveTimeoutMs: rpc.keepalive_timeout,
     ioStallMs: rpc.io_stall_timeout,
   };
-}
-
-/** Why an address cannot be served, as one sentence; what is no NetError passes through. */
-function cannotListen(address: Address, what: string, error: unknown, tls: boolean): unknown {
-  if (!(error instanceof NetError)) return error;
-  const where = `cannot listen on ${formatAddress(address)} (${what})`;
-  let message = `${where}: ${error.message}`;
-  if (error.kind === "in-use") {
-    message = `${where}: another process listens there already; stop that one, or choose another ` +
-      `address`;
-  } else if (tls && error.kind !== "denied") {
-    message = `${where} with TLS: ${error.message}; when the address is right, look at ` +
-      `tls.certificate_file, tls.key_file and tls.authorities_file`;
-  }
-  const code = error.kind === "denied" ? Code.permissionDenied : Code.failedPrecondition;
-  return new CoveyError(code, message, { cause: error });
 }
 
 async function readTls(runtime: Runtime, config: Config): Promise<TlsOptions | undefined> {

@@ -134,7 +134,7 @@ class NodeAdmin implements Admin {
         error instanceof NetError && error.kind === "in-use"
           ? Code.alreadyExists
           : Code.unavailable,
-        `admin.listen: cannot serve on ${formatAddress(listen)}`,
+        `admin.listen: cannot serve on ${formatAddress(listen)}: ${reasonOf(error)}`,
         { cause: error },
       );
     }
@@ -163,6 +163,12 @@ class NodeAdmin implements Admin {
       if (topic.wanted) topic.publish(logRecordToJson(record));
     });
   }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof NetError && error.kind === "in-use"
+    ? "another process listens there already"
+    : CoveyError.from(error).rawMessage;
 }
 
 function hostPort({ host, port }: HttpServer): string {

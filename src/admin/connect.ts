@@ -32,7 +32,7 @@ import { createHandlerFactory } from "npm:@connectrpc/connect@2.2.0/protocol-con
 import { Code, CoveyError } from "../base/error.ts";
 import type { Logger } from "../base/log.ts";
 import type { Clock } from "../runtime/port.ts";
-import { orAborted, readWhole, withEnd, withinTime } from "./connect_body.ts";
+import { atMost, orAborted, readWhole, withEnd, withinTime } from "./connect_body.ts";
 import { HttpError } from "./error.ts";
 import { methodNotAllowed, type Visit } from "./gate.ts";
 import { addResponseMetadata, requestMetadata } from "./metadata.ts";
@@ -53,6 +53,8 @@ export interface ConnectEdgeParts {
   readonly logger: Logger;
   readonly clock: Clock;
   readonly bodyBytesMax: number;
+  /** Called when a body turns out to be larger. */
+  readonly bodyLimitHit: () => void;
   /** Fires when calls in flight must end. */
   readonly stop: AbortSignal;
   /** The server stops reading a request once its answer has begun. */
@@ -66,6 +68,7 @@ export class ConnectEdge {
     undefined,
   );
   readonly #bodyBytesMax: number;
+  readonly #bodyLimitHit: () => void;
   readonly #halfDuplex: boolean;
   readonly #clients: Handlers;
   readonly #people: Handlers;
@@ -74,6 +77,7 @@ export class ConnectEdge {
     this.#logger = parts.logger;
     this.#clock = parts.clock;
     this.#bodyBytesMax = parts.bodyBytesMax;
+    this.#bodyLimitHit = parts.bodyLimitHit;
     this.#halfDuplex = parts.halfDuplex;
     const spec = (method: DescMethod) => this.#spec(method);
     const handlers = (ignoreUnknownFields: boolean) => {
@@ -104,7 +108,15 @@ export class ConnectEdge {
     const handler = handlers.of(method);
     checkRequest(request, handler, visit);
     const input = universalServerRequestFromFetch(request, {});
-    const body = input.body as AsyncIterable<Uint8Array>;
+    let body = input.body as AsyncIterable<Uint8Array>;
+    let tooLarge: HttpError | undefined;
+    if (method.methodKind === "unary") {
+      // A body without Content-Length shows its size only while it comes.
+      body = atMost(body, this.#bodyBytesMax, (error) => {
+        this.#bodyLimitHit();
+        tooLarge = error;
+      });
+    }
     if (method.methodKind === "unary" || method.methodKind === "server_streaming") {
       input.body = withinTime(body, this.#clock, bodyTimeoutMs);
     } else if (method.methodKind === "bidi_streaming" && this.#halfDuplex) {
@@ -115,6 +127,7 @@ export class ConnectEdge {
       ...input,
       contextValues: createContextValues().set(this.#site, { visit, service }),
     });
+    if (tooLarge !== undefined) throw tooLarge;
     request.signal.addEventListener("abort", finished);
     if (response.body === undefined) {
       finished();

@@ -14,16 +14,51 @@ export async function readWhole(
   for await (const chunk of body) {
     bytes += chunk.length;
     if (bytes > bytesMax) {
-      throw new HttpError(
-        413,
-        Code.resourceExhausted,
-        `the messages of this call are larger than ${bytesMax} bytes together`,
-        { hint: "send less, raise admin.body_bytes_max, or call by ttrpc" },
-      );
+      throw tooLarge(`the messages of this call are larger than ${bytesMax} bytes together`);
     }
     chunks.push(chunk);
   }
   return concat(chunks);
+}
+
+function tooLarge(message: string): HttpError {
+  return new HttpError(413, Code.resourceExhausted, message, {
+    hint: "send less, raise admin.body_bytes_max, or call by ttrpc",
+  });
+}
+
+/**
+ * The same bytes; fails beyond a number of them, and says so to `exceeded` too, because Connect
+ * makes an error of its own of what a body throws. Not a generator: one that waits for bytes would
+ * not pass a `throw` on.
+ */
+export function atMost(
+  body: AsyncIterable<Uint8Array>,
+  bytesMax: number,
+  exceeded: (error: HttpError) => void,
+): AsyncIterable<Uint8Array> {
+  return {
+    [Symbol.asyncIterator]() {
+      const inner = body[Symbol.asyncIterator]();
+      let bytes = 0;
+      return {
+        async next() {
+          const result = await inner.next();
+          if (result.done === true) return result;
+          bytes += result.value.length;
+          if (bytes <= bytesMax) return result;
+          const error = tooLarge(`the body is larger than ${bytesMax} bytes`);
+          exceeded(error);
+          // Not awaited: what else comes is of no interest.
+          inner.throw?.(error)?.catch(() => {});
+          throw error;
+        },
+        async throw(reason) {
+          return await inner.throw?.(reason) ?? { done: true, value: undefined };
+        },
+      };
+    },
+  };
 }
 
 async function* concat(chunks: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {

@@ -155,6 +155,7 @@ export class Gate {
     }
     this.#requests.with(route, String(response.status)).value++;
     if (visit?.upgraded !== true) {
+      if (context.req.method === "HEAD") await announceLength(response);
       for (const [name, value] of securityHeaders) response.headers.set(name, value);
       if (!response.headers.has("content-security-policy")) {
         response.headers.set("content-security-policy", closedPolicy);
@@ -235,6 +236,16 @@ export class Gate {
       { hint: "ask from this machine, or with an identity that is allowed to" },
     );
   }
+}
+
+/**
+ * Hono takes the body away from the answer to HEAD, and both runtimes would then say that it has
+ * no bytes: the length must be the one that GET would give (RFC 9110, section 8.6).
+ */
+async function announceLength(response: Response): Promise<void> {
+  if (response.body === null) return;
+  const { byteLength } = await response.clone().arrayBuffer();
+  response.headers.set("content-length", String(byteLength));
 }
 
 /** 405, with what is taken instead. */

@@ -1,4 +1,5 @@
 /** `covey agent`: a node in the foreground. */
+import { checkFiles } from "../config/files.ts";
 import { loadConfig, type LoadedConfig } from "../config/load.ts";
 import { startLoaded } from "../start.ts";
 import { version } from "../version.ts";
@@ -21,6 +22,7 @@ export interface AgentOptions {
 /** The command: load the configuration, run the node. */
 export async function agent(this: CliContext, flags: AgentFlags): Promise<void> {
   const loaded = await loadConfig(this.runtime, loadRequest(flags));
+  await checkFiles(this.runtime.disk, loaded);
   await runAgent(this, loaded, {
     json: flags.json === true,
     dev: flags.dev === true,
@@ -46,25 +48,41 @@ export async function runAgent(
   const { name, nodeId, listeners } = node;
   const ready = { event: "ready", name, nodeId, pid: runtime.host.pid, listeners };
   if (options.json) await context.printJson(ready);
-  else await context.print(describeReady(name, listeners, options.dev));
+  else {
+    const trial = options.dev ? programToType(runtime.host.executable) : undefined;
+    await context.print(describeReady(name, listeners, trial));
+  }
   await stopped;
   // A second signal is the operator's impatience: the default action ends the process.
   for (const subscription of subscriptions) subscription.cancel();
   await node.stop();
 }
 
+/**
+ * What to type in a shell for this program: the binary's whole path, since the PATH of somebody
+ * who tries it out rarely has it; "covey" where Bun or Deno runs the source.
+ */
+export function programToType(executable: string): string {
+  const name = executable.slice(executable.lastIndexOf("/") + 1);
+  if (!name.startsWith("covey")) return "covey";
+  const isPlain = /^[\w./:@%+=,-]+$/.test(executable);
+  return isPlain ? executable : `'${executable.replaceAll("'", "'\\''")}'`;
+}
+
+/** `trial` is what to type for covey, where there is to be something to try. */
 function describeReady(
   name: string,
   listeners: Readonly<Record<string, string>>,
-  dev: boolean,
+  trial: string | undefined,
 ): string {
-  const { mesh, admin, local } = listeners;
+  const { mesh, admin, local, ...others } = listeners;
   const lines = [`covey ${version} node ${name} is ready`];
   if (mesh !== undefined) lines.push(`  rpc    ${mesh}`);
+  for (const other of Object.values(others)) lines.push(`         ${other}`);
   if (local !== undefined) lines.push(`  local  ${local}`);
   if (admin !== undefined) lines.push(`  admin  ${admin}`);
-  if (dev && mesh !== undefined) {
-    lines.push("try, in another terminal:", `  covey call ${mesh} covey.node.v1.Node/Info '{}'`);
+  if (trial !== undefined && mesh !== undefined) {
+    lines.push("try, in another terminal:", `  ${trial} call ${mesh} covey.node.v1.Node/Info '{}'`);
     if (admin !== undefined) {
       lines.push(
         `  curl ${admin}/v1/status`,

@@ -4,13 +4,10 @@
  */
 import {
   type Application,
-  type ApplicationText,
-  ArgumentParseError,
   buildApplication,
   buildCommand,
   buildRouteMap,
   help,
-  text_en,
   version as versionFlag,
 } from "npm:@stricli/core@1.3.0";
 import { version } from "../version.ts";
@@ -22,7 +19,8 @@ import type { InitFlags } from "./config_init.ts";
 import type { SchemaFlags } from "./config_schema.ts";
 import type { ShowFlags } from "./config_show.ts";
 import type { CliContext } from "./context.ts";
-import { describeError, exitCodeOf } from "./exit.ts";
+import { exitCodeOf } from "./exit.ts";
+import { text } from "./text.ts";
 import type { VersionFlags } from "./version.ts";
 
 const json = {
@@ -32,25 +30,6 @@ const json = {
   brief: "Print JSON, one object per line",
 } as const;
 
-const text: ApplicationText = {
-  ...text_en,
-  noCommandRegisteredForInput: (details) =>
-    `covey: ${text_en.noCommandRegisteredForInput(details)}`,
-  exceptionWhileParsingArguments(error, color) {
-    if (error instanceof ArgumentParseError && error.exception instanceof Error) {
-      // Stricli does not tell a flag from a positional argument; here the latter are upper case.
-      const name = error.externalFlagNameOrPlaceholder;
-      const shown = name === name.toUpperCase() ? name : `--${name}`;
-      return `covey: ${shown} ${JSON.stringify(error.input)}: ${error.exception.message}`;
-    }
-    return `covey: ${text_en.exceptionWhileParsingArguments.call(this, error, color)}`;
-  },
-  exceptionWhileLoadingCommandFunction: describeError,
-  exceptionWhileLoadingCommandContext: describeError,
-  exceptionWhileRunningCommand: describeError,
-  commandErrorResult: describeError,
-};
-
 /** Builds the command line. */
 export function buildCli(): Application<CliContext> {
   const agent = buildCommand<AgentFlags, [], CliContext>({
@@ -58,9 +37,11 @@ export function buildCli(): Application<CliContext> {
     parameters: { flags: { ...configFlags, json } },
     docs: {
       brief: "Run a node in the foreground",
-      fullDescription: "Runs a node until SIGTERM or SIGINT, then drains it and exits 0. With " +
-        "--json one line with " +
-        '"event":"ready" and every bound address is printed once it serves.',
+      customUsage: ["--dev", "[--config FILE] [flags]"],
+      fullDescription:
+        "Runs a node until SIGTERM or SIGINT, then drains it and exits 0; a second\n" +
+        "signal ends it at once. It says on standard output when and where it serves: for\n" +
+        'people, or with --json as one line with "event":"ready" and every bound address.',
     },
   });
   const path = (value: string): string => value;
@@ -80,34 +61,34 @@ export function buildCli(): Application<CliContext> {
           variadic: true,
           optional: true,
           placeholder: "key=value",
-          brief: "Request metadata; may be given more than once",
+          brief: "KEY=VALUE: request metadata; may be repeated",
         },
         timeout: {
           kind: "parsed",
           parse: path,
           optional: true,
           placeholder: "duration",
-          brief: "Deadline of the call, such as 500ms or 5s; the server is told",
+          brief: "DURATION: deadline of the call, such as 500ms or 5s; the server is told",
         },
         proto: {
           kind: "parsed",
           parse: path,
           optional: true,
-          placeholder: "SET",
-          brief: "Descriptor set, as buf build -o or protoc --include_imports -o writes it",
+          placeholder: "file",
+          brief: "FILE: descriptor set, as buf build -o or protoc --include_imports -o writes it",
         },
         "certificate-file": {
           kind: "parsed",
           parse: path,
           optional: true,
-          brief: "Certificate for TLS, PEM",
+          brief: "FILE: certificate for TLS, PEM",
         },
-        "key-file": { kind: "parsed", parse: path, optional: true, brief: "Its key, PEM" },
+        "key-file": { kind: "parsed", parse: path, optional: true, brief: "FILE: its key, PEM" },
         "authorities-file": {
           kind: "parsed",
           parse: path,
           optional: true,
-          brief: "Authorities that the server's certificate must chain to, PEM",
+          brief: "FILE: authorities that the server's certificate must chain to, PEM",
         },
         json,
       },
@@ -125,21 +106,28 @@ export function buildCli(): Application<CliContext> {
             parse: path,
             optional: true,
             placeholder: "JSON",
-            brief: "The request; - or nothing on a stream reads standard input, one a line",
+            brief:
+              "The request, {} when left out; - reads standard input, as streams do without it",
           },
         ],
       },
     },
     docs: {
       brief: "Call a method of any ttrpc server",
-      fullDescription: "Calls a method of any ttrpc server, covey's or containerd's, over TCP or " +
-        "a unix socket. JSON in and out: one object for unary calls, one a line for streams.",
+      customUsage: ["ADDRESS SERVICE/METHOD [JSON] [flags]", "ADDRESS --list [flags]"],
+      fullDescription:
+        "Calls a method of any ttrpc server, covey's or containerd's, over TCP or a " +
+        "unix\nsocket. JSON in and out: one object for unary calls, one a line for streams. A " +
+        "covey\nnode says itself what it serves; for other servers name a descriptor set.",
     },
   });
   const check = buildCommand<CheckFlags, [], CliContext>({
     loader: async () => (await import("./config_check.ts")).configCheck,
     parameters: { flags: { ...configFlags, json } },
-    docs: { brief: "Judge the file, the COVEY_ variables and the flags; exit code 3 when bad" },
+    docs: {
+      brief: "Judge the file, the COVEY_ variables and the flags; exit code 3 when bad",
+      customUsage: ["[--config FILE] [flags]"],
+    },
   });
   const show = buildCommand<ShowFlags, [], CliContext>({
     loader: async () => (await import("./config_show.ts")).configShow,
@@ -157,10 +145,11 @@ export function buildCli(): Application<CliContext> {
     },
     docs: {
       brief: "Print the configuration in force",
+      customUsage: ["[--config FILE] [--origin] [flags]"],
       fullDescription:
-        "Prints every value that is in force, flag over environment over file over " +
-        "default, as a file that can be used again: TOML, or with --json a JSON object. With " +
-        "--origin and --json each key is a line of its own.",
+        "Prints every value that is in force, flag over environment over file over default,\n" +
+        "as a file that can be used again: TOML, or with --json a JSON object. With --origin\n" +
+        "and --json each key is a line of its own.",
     },
   });
   const schema = buildCommand<SchemaFlags, [], CliContext>({
@@ -176,7 +165,10 @@ export function buildCli(): Application<CliContext> {
         json,
       },
     },
-    docs: { brief: "Print the JSON Schema of the file, for editors" },
+    docs: {
+      brief: "Print the JSON Schema of the file, for editors",
+      customUsage: ["[--draft-04]"],
+    },
   });
   const init = buildCommand<InitFlags, [string?], CliContext>({
     loader: async () => (await import("./config_init.ts")).configInit,
@@ -187,7 +179,7 @@ export function buildCli(): Application<CliContext> {
           parse: (value: string) => value,
           default: "./covey.schema.json",
           placeholder: "where",
-          brief: "Path or URL for the #:schema line",
+          brief: "PATH: path or URL for the line that tells editors the schema",
         },
         json,
       },
@@ -201,7 +193,12 @@ export function buildCli(): Application<CliContext> {
         }],
       },
     },
-    docs: { brief: "Write an annotated sample file" },
+    docs: {
+      brief: "Write an annotated sample file",
+      customUsage: ["[FILE] [flags]"],
+      fullDescription: "Writes a sample with every key at its default, annotated: TOML, or JSON " +
+        "when FILE ends\nin .json. Without FILE it goes to standard output.",
+    },
   });
   const versionCommand = buildCommand<VersionFlags, [], CliContext>({
     loader: async () => (await import("./version.ts")).versionCommand,
@@ -216,7 +213,10 @@ export function buildCli(): Application<CliContext> {
         json,
       },
     },
-    docs: { brief: "Print version, runtime and architecture" },
+    docs: {
+      brief: "Print version, runtime and architecture",
+      customUsage: ["[--self-test]"],
+    },
   });
   const root = buildRouteMap<string, CliContext>({
     routes: {
@@ -231,13 +231,22 @@ export function buildCli(): Application<CliContext> {
     docs: {
       brief: "A handful of devices that act as one",
       fullDescription:
-        "Data goes to standard output, notes go to standard error. Exit codes: 0 ok, " +
-        "1 failed, 2 usage, 3 bad configuration, 4 unreachable or no leader, 5 denied.",
+        "Data goes to standard output, notes go to standard error; --json makes the data\n" +
+        "JSON, one object a line. Exit codes: 0 ok, 1 failed, 2 usage, 3 bad configuration,\n" +
+        "4 unreachable or no leader, 5 denied.",
     },
   });
   return buildApplication(root, {
     name: "covey",
-    scanner: { caseStyle: "original", allowArgumentEscapeSequence: true },
+    scanner: {
+      caseStyle: "original",
+      allowArgumentEscapeSequence: true,
+      // Stricli's own threshold of 7 finds "call" in "foo".
+      distanceOptions: {
+        threshold: 3,
+        weights: { insertion: 1, deletion: 3, substitution: 2, transposition: 0 },
+      },
+    },
     // No color anywhere is the simplest way to honour NO_COLOR.
     documentation: { disableAnsiColor: true },
     localization: { text },

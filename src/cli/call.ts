@@ -123,7 +123,8 @@ async function describe(
     : await readDescriptorSet(runtime.disk, flags.proto);
   const service = path.slice(0, path.lastIndexOf("/"));
   if (flags.proto === undefined && !descriptors.services.has(service)) {
-    descriptors = await fetchDescriptors(channel, timeoutMs ?? describeMs) ?? descriptors;
+    descriptors = await fetchDescriptors(channel, timeoutMs ?? describeMs) ??
+      { ...descriptors, source: `${descriptors.source}, and the server cannot be asked` };
   }
   return { method: findMethod(descriptors, path), registry: descriptors.registry };
 }
@@ -198,8 +199,9 @@ function parseTarget(runtime: Runtime, text: string): Address {
   try {
     address = parseAddress(text);
   } catch (error) {
-    // The scheme is what people leave out.
-    const guess = /^[^/:]+:\d+$/.test(text) ? `; did you mean tcp://${text}?` : "";
+    // The scheme is what people leave out, or take from the browser.
+    const place = /^(?:https?:\/\/)?([^/:]+:\d+)\/?$/.exec(text)?.[1];
+    const guess = place === undefined ? "" : `; did you mean tcp://${place}?`;
     throw new UsageError(CoveyError.from(error).rawMessage + guess);
   }
   const { vsock, abstractSockets } = runtime.features;

@@ -149,9 +149,9 @@ function checkShape(schema: DescMessage, json: JsonValue): void {
     const help = close !== undefined
       ? `did you mean ${close}?`
       : fields === ""
-      ? "it has none"
+      ? "it has no fields at all"
       : `it has ${fields}`;
-    throw new UsageError(`${schema.typeName} has no field ${JSON.stringify(key)}, ${help}`);
+    throw new UsageError(`${schema.typeName} has no field ${JSON.stringify(key)}; ${help}`);
   }
 }
 

@@ -1,4 +1,5 @@
 /** `covey config check`: would a node start with this? */
+import { checkFiles } from "../config/files.ts";
 import { loadConfig } from "../config/load.ts";
 import { ConfigError, type Problem } from "../config/problem.ts";
 import { type ConfigFlags, loadRequest } from "./config_flags.ts";
@@ -14,7 +15,9 @@ export interface CheckFlags extends ConfigFlags {
 export async function configCheck(this: CliContext, flags: CheckFlags): Promise<void> {
   const request = loadRequest(flags);
   try {
-    const { file, warnings } = await loadConfig(this.runtime, request);
+    const loaded = await loadConfig(this.runtime, request);
+    await checkFiles(this.runtime.disk, loaded);
+    const { file, warnings } = loaded;
     for (const warning of warnings) this.note(warning);
     if (flags.json) await this.printJson({ ok: true, file: file ?? null, warnings });
     else await this.print(`${file ?? "variables and flags"}: ok`);

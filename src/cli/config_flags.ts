@@ -48,27 +48,27 @@ export const configFlags: FlagParametersForType<ConfigFlags, CliContext> = {
     parse: asText,
     optional: true,
     placeholder: "file",
-    brief: "TOML file, or JSON when it ends in .json [default: COVEY_CONFIG, else none]",
+    brief: "FILE: TOML, or JSON when it ends in .json [default: COVEY_CONFIG, else none]",
   },
   dev: {
     kind: "boolean",
     optional: true,
     withNegated: false,
-    brief: "For trying out: memory only, loopback only",
+    brief: "For trying out: memory only, loopback only, and whoever reaches it may do all",
   },
   "node-name": {
     kind: "parsed",
     parse: asText,
     optional: true,
     placeholder: "name",
-    brief: "Sets node.name",
+    brief: "NAME: sets node.name",
   },
   data: {
     kind: "parsed",
     parse: asText,
     optional: true,
     placeholder: "folder",
-    brief: "Sets node.data",
+    brief: "FOLDER: sets node.data",
   },
   listen: {
     kind: "parsed",
@@ -76,21 +76,21 @@ export const configFlags: FlagParametersForType<ConfigFlags, CliContext> = {
     optional: true,
     variadic: true,
     placeholder: "address",
-    brief: "Sets node.listen; may be repeated",
+    brief: "ADDRESS: sets node.listen; may be repeated",
   },
   "admin-listen": {
     kind: "parsed",
     parse: asText,
     optional: true,
     placeholder: "address",
-    brief: "Sets admin.listen",
+    brief: "ADDRESS: sets admin.listen",
   },
   "log-level": {
     kind: "parsed",
     parse: asText,
     optional: true,
     placeholder: "level",
-    brief: "Sets log.level",
+    brief: "LEVEL: sets log.level",
   },
   set: {
     kind: "parsed",
@@ -98,12 +98,16 @@ export const configFlags: FlagParametersForType<ConfigFlags, CliContext> = {
     optional: true,
     variadic: true,
     placeholder: "key=value",
-    brief: "Sets any key, such as rpc.message_bytes_max=8MiB; may be repeated",
+    brief: "KEY=VALUE: sets any key, such as rpc.message_bytes_max=8MiB; may be repeated",
   },
 };
 
 /** What to load for these flags; a key that two flags set is a {@link UsageError}. */
 export function loadRequest(flags: ConfigFlags): LoadRequest {
+  if (flags.config === "") throw new UsageError("--config is empty; name a file, or leave it out");
+  if (flags.dev === true && flags.data !== undefined) {
+    throw new UsageError("--dev keeps everything in memory, so that --data has no use; give one");
+  }
   const settings: FlagSetting[] = [];
   for (const [name, key] of shortcuts) {
     const value = flags[name];

@@ -25,6 +25,7 @@ export async function configInit(
     await this.print(text);
     return;
   }
+  if (file === "") throw new UsageError("FILE is empty; name a file, or leave it out");
   await writeNew(this.runtime, file, text);
   this.note(
     `wrote ${file}; for your editor: covey config schema${
@@ -44,7 +45,15 @@ async function writeNew(runtime: Pick<Runtime, "disk">, path: string, text: stri
     await file.append(encodeText(text));
     await file.close();
   } catch (error) {
-    if (!(error instanceof DiskError) || error.kind !== "exists") throw error;
-    throw new UsageError(`${path} exists already; name another file, or move that one away`);
+    if (!(error instanceof DiskError)) throw error;
+    switch (error.kind) {
+      case "exists":
+        throw new UsageError(`${path} exists already; name another file, or move that one away`);
+      case "not-found":
+      case "not-a-directory":
+        throw new UsageError(`${path} cannot be made: its folder does not exist`);
+      default:
+        throw error;
+    }
   }
 }

@@ -42,6 +42,9 @@ export function exitCodeOf(error: unknown): ExitCode {
         return ExitCode.failed;
     }
   }
+  if (error instanceof DiskError) {
+    return error.kind === "denied" ? ExitCode.denied : ExitCode.failed;
+  }
   if (error instanceof NetError) {
     switch (error.kind) {
       case "refused":

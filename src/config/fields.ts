@@ -4,7 +4,7 @@
  * and every error message are written from these notes.
  */
 import * as z from "npm:zod@4.6.7";
-import { type Address, parseAddress } from "../base/address.ts";
+import { type Address, formatAddress, parseAddress } from "../base/address.ts";
 import { CoveyError } from "../base/error.ts";
 import {
   durationPattern,
@@ -292,10 +292,14 @@ interface ListOptions {
   readonly most: number;
 }
 
+/** By what two items count as the same; undefined for an item that may come again. */
+type Sameness = (item: string) => string | undefined;
+
 function list(
   item: z.core.$ZodType<string, string>,
   options: ListOptions,
   notes: { readonly kind: FieldKind; readonly items: string; readonly itemAllowed: string },
+  sameness: Sameness = (text) => text,
 ): Field<readonly string[], readonly string[]> {
   const schema = z.array(item).check(
     z.minLength(options.least),
@@ -303,7 +307,9 @@ function list(
     (payload) => {
       const seen = new Set<string>();
       for (const [index, value] of payload.value.entries()) {
-        if (seen.has(value)) {
+        const same = sameness(value);
+        if (same === undefined) continue;
+        if (seen.has(same)) {
           payload.issues.push({
             code: "custom",
             input: value,
@@ -312,7 +318,7 @@ function list(
             params: { whole: true },
           });
         }
-        seen.add(value);
+        seen.add(same);
       }
     },
   );
@@ -334,10 +340,17 @@ function list(
 export function addressList(
   options: ListOptions,
 ): Field<readonly string[], readonly string[]> {
-  return list(addressText(), options, {
+  const notes = {
     kind: "address list",
     items: "addresses, each once",
     itemAllowed: addressAllowed,
+  } as const;
+  return list(addressText(), options, notes, (item) => {
+    if (addressFault(item, () => undefined) !== undefined) return undefined;
+    const address = parseAddress(item);
+    // The system chooses another port for each.
+    if (address.kind === "tcp" && address.port === 0) return undefined;
+    return formatAddress(address);
   });
 }
 

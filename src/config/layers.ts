@@ -99,10 +99,9 @@ export function flagLayer(flags: readonly FlagSetting[]): Layer {
     if (setting === undefined) {
       problems.push({ origin, key: "", message: `unknown key ${quote(key)}; ${keyHelp(key)}` });
     } else {
-      const source: Source = typeof value === "string"
-        ? fromText(setting, value, origin)
-        : { type: "list", origin, items: value.map((text) => textScalar(text, origin)) };
-      put(tree, [setting.section, setting.key], source);
+      // A flag that may be repeated takes commas too, as a variable does.
+      const text = typeof value === "string" ? value : value.join(",");
+      put(tree, [setting.section, setting.key], fromText(setting, text, origin));
     }
   }
   return { tree, problems };

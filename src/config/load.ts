@@ -40,7 +40,9 @@ export async function loadConfig(
   const environment = request.environment ?? false;
   const file = request.file ??
     ((environment && runtime.host.environment("COVEY_CONFIG")) || undefined);
-  const tree = file === undefined ? undefined : await readSource(runtime, file);
+  // Whoever did not name the file on the command line may have forgotten the variable.
+  const named = request.file === undefined ? "COVEY_CONFIG names it" : undefined;
+  const tree = file === undefined ? undefined : await readSource(runtime, file, named);
   const { resolve } = await import("./resolve.ts");
   const resolved = resolve(runtime, {
     file: tree,
@@ -55,8 +57,10 @@ export async function loadConfig(
 async function readSource(
   runtime: Pick<Runtime, "disk">,
   file: string,
+  named: string | undefined,
 ): Promise<SourceTable> {
-  const text = decode(await readBytes(runtime, file), file);
+  if (file === "") throw unreadable(file, "the name of the file is empty");
+  const text = decode(await readBytes(runtime, file, named), file);
   if (file.toLowerCase().endsWith(".json")) {
     const { readJson } = await import("./json.ts");
     return readJson(text, file);
@@ -69,26 +73,33 @@ function unreadable(file: string, message: string): ConfigError {
   return new ConfigError([{ origin: { layer: "file", file }, key: "", message }]);
 }
 
-async function readBytes(runtime: Pick<Runtime, "disk">, file: string): Promise<Uint8Array> {
+async function readBytes(
+  runtime: Pick<Runtime, "disk">,
+  file: string,
+  named: string | undefined,
+): Promise<Uint8Array> {
   try {
     return await runtime.disk.readFile(file, fileBytesMax);
   } catch (error) {
     if (!(error instanceof DiskError)) throw error;
-    switch (error.kind) {
-      case "not-found":
-        throw unreadable(
-          file,
-          'there is no such file; "covey config init" writes a sample to start from',
-        );
-      case "denied":
-        throw unreadable(file, `this process may not read the file: ${reasonOf(error)}`);
-      case "too-large":
-        throw unreadable(file, "the file is larger than 1MiB, so it is no configuration");
-      case "is-a-directory":
-        throw unreadable(file, "this is a folder; name the file in it");
-      default:
-        throw unreadable(file, `the file cannot be read: ${reasonOf(error)}`);
-    }
+    throw unreadable(file, `${whyUnreadable(error)}${named === undefined ? "" : ` (${named})`}`);
+  }
+}
+
+function whyUnreadable(error: DiskError): string {
+  switch (error.kind) {
+    case "not-found":
+      return 'there is no such file; "covey config init" writes a sample to start from';
+    case "not-a-directory":
+      return "there is no such file: what its path names as a folder is none";
+    case "denied":
+      return `this process may not read the file: ${reasonOf(error)}`;
+    case "too-large":
+      return "the file is larger than 1MiB, so it is no configuration";
+    case "is-a-directory":
+      return "this is a folder; name the file in it";
+    default:
+      return `the file cannot be read: ${reasonOf(error)}`;
   }
 }
 

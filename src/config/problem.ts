@@ -55,10 +55,11 @@ export function formatOrigin(origin: Origin): string {
   switch (origin.layer) {
     case "default":
       return origin.note === undefined ? "default" : `default (${origin.note})`;
-    case "file":
-      return origin.line === undefined
-        ? origin.file
-        : `${origin.file}:${origin.line}:${origin.column ?? 1}`;
+    case "file": {
+      // deno-lint-ignore no-control-regex -- A name may hold anything, and this is one line.
+      const file = /^$|[\u0000-\u001f\u007f]/.test(origin.file) ? quote(origin.file) : origin.file;
+      return origin.line === undefined ? file : `${file}:${origin.line}:${origin.column ?? 1}`;
+    }
     case "environment":
       return origin.name;
     case "flag":
@@ -70,8 +71,10 @@ export function formatOrigin(origin: Origin): string {
 
 /** One line: where, which key, what was found, what is allowed. */
 export function formatProblem(problem: Problem): string {
-  const key = problem.key === "" ? "" : `${problem.key}: `;
-  return `${formatOrigin(problem.origin)}: ${key}${problem.message}`;
+  const where = formatOrigin(problem.origin);
+  // `--set log.level` has named the key already.
+  const named = problem.key === "" || where.endsWith(` ${problem.key}`);
+  return `${where}: ${named ? "" : `${problem.key}: `}${problem.message}`;
 }
 
 /** A configuration that cannot be used. The command line turns it into exit code 3. */

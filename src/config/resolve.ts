@@ -14,16 +14,16 @@ import {
 } from "./layers.ts";
 import { ConfigError, formatPath, type Origin, type Path, type Problem, quote } from "./problem.ts";
 import {
-  checkDev,
+  checkRules,
   checkRuntime,
   connectionsThatFit,
   type RuleProblem,
   warningsFor,
 } from "./rules.ts";
-import { configSchema, keysSchema } from "./schema.ts";
+import { keysSchema } from "./schema.ts";
 import { sections, settings, settingsByPath } from "./settings.ts";
 import { describe, emptyTable, lookUp, merge, originAt, put, toPlain } from "./tree.ts";
-import type { SourceTable } from "./tree.ts";
+import type { Source, SourceTable } from "./tree.ts";
 import type { Config } from "./types.ts";
 
 /** Everything that a configuration is made of. */
@@ -77,7 +77,7 @@ export function resolve(
   if (problems.length > 0) throw new ConfigError(shortened(problems));
 
   const merged = trees.reduce(merge, emptyTable({ layer: "default" }));
-  const result = configSchema.safeParse(toPlain(merged), { jitless: true });
+  const result = keysSchema.safeParse(toPlain(merged), { jitless: true });
   if (!result.success) throw new ConfigError(shortened(problemsOf(result.error.issues, merged)));
   return finish(runtime, result.data, merged, layers.dev);
 }
@@ -139,23 +139,46 @@ function unknownKey(tree: SourceTable, path: Path, key: string): Problem {
   };
 }
 
+/** The first problem of each value, in the order of a file's lines. */
+function ruleProblems(broken: readonly RuleProblem[], tree: SourceTable): Problem[] {
+  const problems = new Map<string, Problem>();
+  for (const { path, message } of broken) {
+    const key = formatPath(path);
+    if (!problems.has(key)) problems.set(key, { origin: originAt(tree, path), key, message });
+  }
+  return [...problems.values()].sort((a, b) => line(a.origin) - line(b.origin));
+}
+
 function badValue(tree: SourceTable, path: Path, issue: Issue): Problem {
   const origin = originAt(tree, path);
   const key = formatPath(path);
   if (issue.params?.whole === true) return { origin, key, message: issue.message };
   const source = lookUp(tree, path);
   const found = source === undefined ? "nothing" : describe(source);
-  const reason = issue.code === "custom" ? `, ${issue.message}` : "";
-  return { origin, key, message: `found ${found}${reason}; allowed: ${allowedAt(path)}` };
+  const reason = issue.code === "custom" ? issue.message : quoted(source, path);
+  const why = reason === undefined ? "" : `, ${reason}`;
+  return { origin, key, message: `found ${found}${why}; allowed: ${allowedAt(path, source)}` };
 }
 
-function allowedAt(path: Path): string {
+/** `"true"` and `"5"` look right to whoever wrote them. */
+function quoted(source: Source | undefined, path: Path): string | undefined {
+  const kind = settingsByPath.get(path.join("."))?.kind;
+  const isText = source?.type === "scalar" && typeof source.value === "string" &&
+    (source.origin.layer === "file" || source.origin.layer === "options");
+  return isText && (kind === "integer" || kind === "boolean") ? "which is text" : undefined;
+}
+
+function allowedAt(path: Path, source: Source | undefined): string {
   const setting = settingsByPath.get(path.slice(0, 2).join("."));
   if (setting !== undefined) {
     if (path.length > 2) return setting.itemAllowed ?? setting.allowed;
-    const example = setting.kind === "size" || setting.kind === "duration"
-      ? `, such as ${JSON.stringify(setting.example)}`
-      : "";
+    let example = "";
+    if (setting.kind === "size" || setting.kind === "duration") {
+      example = `, such as ${JSON.stringify(setting.example)}`;
+    } else if (setting.itemAllowed !== undefined && source?.type === "scalar") {
+      // One text where a list of texts belongs.
+      if (typeof source.value === "string") example = `, such as [${source.found}]`;
+    }
     return `${setting.allowed}${example}`;
   }
   const section = sections.find(({ name }) => name === path[0]);
@@ -187,9 +210,8 @@ function finish(
     if (source !== undefined) origins.set(setting.path, source.origin);
     else if (setting.default !== undefined) origins.set(setting.path, { layer: "default" });
   }
-  const broken: RuleProblem[] = [...checkRuntime(parsed, runtime)];
-  if (dev) broken.push(...checkDev(parsed));
-
+  // What cannot be here comes first: of what else is wrong with such a value nothing follows.
+  const broken: RuleProblem[] = [...checkRuntime(parsed, runtime), ...checkRules(parsed, dev)];
   const fit = connectionsThatFit(runtime.host);
   const rpc = { ...parsed.rpc };
   for (const key of ["connections_max", "connections_per_listener_max"] as const) {
@@ -218,13 +240,7 @@ function finish(
       broken.push({ path: ["node", "name"], message });
     }
   }
-  if (broken.length > 0) {
-    throw new ConfigError(broken.map(({ path, message }) => ({
-      origin: originAt(tree, path),
-      key: formatPath(path),
-      message,
-    })));
-  }
+  if (broken.length > 0) throw new ConfigError(shortened(ruleProblems(broken, tree)));
   const config: Config = { ...parsed, node: { ...parsed.node, name }, rpc };
   return { config, origins, warnings: warningsFor(config) };
 }

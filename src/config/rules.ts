@@ -15,10 +15,13 @@ export interface RuleProblem {
 
 const tlsFiles = ["certificate_file", "key_file", "authorities_file"] as const;
 
-/** The rules that hold on every machine. */
-export function checkRules(config: Config): RuleProblem[] {
+/** The rules that hold on every machine. With `dev`, nothing but loopback is served. */
+export function checkRules(config: Config, dev: boolean): RuleProblem[] {
+  return [...checkTls(config), ...checkListen(config, dev), ...checkAdmin(config)];
+}
+
+function checkTls({ tls }: Config): RuleProblem[] {
   const problems: RuleProblem[] = [];
-  const { node, tls, admin } = config;
   const missing = tlsFiles.filter((key) => tls[key] === undefined);
   if (tls.mode === "on" && missing.length > 0) {
     problems.push({
@@ -36,38 +39,56 @@ export function checkRules(config: Config): RuleProblem[] {
           `or "off" to leave it unused`,
       });
     }
-    for (const [index, listen] of node.listen.entries()) {
-      if (isLoopback(parseAddress(listen))) continue;
-      problems.push({
-        path: ["node", "listen", index],
-        message: `found ${JSON.stringify(listen)}, which is beyond loopback, without TLS; ` +
-          `allowed: a loopback address, tls.mode = "on" with its three files, or ` +
-          `tls.mode = "off" written out for plaintext`,
-      });
-    }
   }
-  if (!isLoopback(parseAddress(admin.listen))) {
+  return problems;
+}
+
+function checkListen({ node, tls }: Config, dev: boolean): RuleProblem[] {
+  const problems: RuleProblem[] = [];
+  for (const [index, listen] of node.listen.entries()) {
+    const address = parseAddress(listen);
+    if (isLoopback(address) || (tls.mode !== undefined && !dev)) continue;
+    const found = `found ${JSON.stringify(listen)}, which is beyond loopback, `;
+    const near = address.kind === "tcp"
+      ? `tcp://127.0.0.1:${address.port}`
+      : "tcp://127.0.0.1:7946";
     problems.push({
-      path: ["admin", "listen"],
-      message: `found ${JSON.stringify(admin.listen)}, which is beyond loopback; allowed: a ` +
-        `loopback address such as "tcp://127.0.0.1:7980" (reach it through ssh -L)`,
+      path: ["node", "listen", index],
+      // In --dev whoever reaches the node may do everything, so that no TLS would open it.
+      message: dev
+        ? `${found}with --dev, which serves this machine alone; allowed: a loopback address such ` +
+          `as "${near}", or a start without --dev`
+        : `${found}without TLS; allowed: a loopback address such as "${near}", tls.mode = "on" ` +
+          `with its three files, or tls.mode = "off" written out for plaintext`,
     });
   }
   return problems;
 }
 
-/** `--dev` is for trying things out on one machine. */
-export function checkDev(config: Config): RuleProblem[] {
-  const problems: RuleProblem[] = [];
-  for (const [index, listen] of config.node.listen.entries()) {
-    if (isLoopback(parseAddress(listen))) continue;
-    problems.push({
-      path: ["node", "listen", index],
-      message: `found ${JSON.stringify(listen)} with --dev, which stays on this machine; ` +
-        `allowed: a loopback address, or no --dev`,
-    });
+/** The hosts that stand for every address of the machine. */
+const wildcards: readonly string[] = ["0.0.0.0", "::"];
+
+function checkAdmin({ node, admin }: Config): RuleProblem[] {
+  const path = ["admin", "listen"];
+  const found = `found ${JSON.stringify(admin.listen)}`;
+  const address = parseAddress(admin.listen);
+  if (!isLoopback(address)) {
+    return [{
+      path,
+      message: `${found}, which is beyond loopback; allowed: a loopback address such as ` +
+        `"tcp://127.0.0.1:7980" (reach it through ssh -L)`,
+    }];
   }
-  return problems;
+  if (address.kind !== "tcp" || address.port === 0 || !admin.enabled) return [];
+  const taken = node.listen.find((listen) => {
+    const mesh = parseAddress(listen);
+    return mesh.kind === "tcp" && mesh.port === address.port &&
+      (mesh.host === address.host || wildcards.includes(mesh.host));
+  });
+  if (taken === undefined) return [];
+  const message = `${found}, which node.listen takes with ${JSON.stringify(taken)}; allowed: ` +
+    `another port`;
+  return [{ path, message }];
 }
 
 /** What this runtime and this process cannot honour. */

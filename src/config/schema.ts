@@ -21,7 +21,6 @@ import {
   text,
   textList,
 } from "./fields.ts";
-import { checkRules } from "./rules.ts";
 
 /** What a section is for; the reference and the sample print it. */
 export const sectionDocs: Readonly<Record<string, string>> = {
@@ -40,7 +39,7 @@ function section<Shape extends z.core.$ZodLooseShape>(
   return table as unknown as z.core.$ZodPrefault<z.core.$ZodObject<Shape, z.core.$strict>>;
 }
 
-/** The keys, each judged by itself. */
+/** The keys, each judged by itself; the rules between them are in `rules.ts`. */
 export const keysSchema = z.strictObject({
   node: section({
     name: text({
@@ -64,7 +63,7 @@ export const keysSchema = z.strictObject({
     }),
     listen: addressList({
       doc: "Addresses of the mesh listener, which carries every service. Beyond loopback " +
-        "`tls.mode` must be written out.",
+        "`tls.mode` must be written out. Port 0, which lets the system choose, may come again.",
       default: ["tcp://127.0.0.1:7946"],
       least: 1,
       most: 16,
@@ -200,7 +199,7 @@ export const keysSchema = z.strictObject({
       doc:
         "Where the peer has no flow control: how long a stream with a slow reader may hold the " +
         "connection before it is ended.",
-      default: "100ms",
+      default: "250ms",
       least: "1ms",
       most: "10m",
     }),
@@ -259,17 +258,4 @@ export const keysSchema = z.strictObject({
       default: "auto",
     }),
   }),
-});
-
-/** The keys and the rules between them: the configuration as a whole. */
-export const configSchema = keysSchema.check((payload) => {
-  for (const { path, message } of checkRules(payload.value)) {
-    payload.issues.push({
-      code: "custom",
-      input: payload.value,
-      path: [...path],
-      message,
-      params: { whole: true },
-    });
-  }
 });

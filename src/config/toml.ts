@@ -3,8 +3,9 @@
  * given. The parser is toml-eslint-parser because it keeps positions; it is fast enough on hostile
  * input (a megabyte of brackets, 60,000 tables) and does not recurse.
  */
-import { type AST, ParseError, parseTOML } from "npm:toml-eslint-parser@1.0.3";
-import { ConfigError, type Origin, type Problem, quote } from "./problem.ts";
+import { type AST, parseTOML } from "npm:toml-eslint-parser@1.0.3";
+import { ConfigError, type Origin, quote } from "./problem.ts";
+import { syntaxProblem } from "./toml_problem.ts";
 import { emptyTable, type Source, type SourceScalar, type SourceTable } from "./tree.ts";
 
 /** Deeper than any setting; it keeps the walks over the tree far from the stack's end. */
@@ -19,31 +20,6 @@ export function readToml(text: string, file: string): SourceTable {
     throw new ConfigError([syntaxProblem(error, text, file)]);
   }
   return new Reader(file).read(program);
-}
-
-function syntaxProblem(error: unknown, text: string, file: string): Problem {
-  if (!(error instanceof ParseError)) {
-    // A string of some hundred thousand characters ends the parser's stack.
-    const message = "this TOML cannot be read: one of its values is far too long";
-    return { origin: { layer: "file", file }, key: "", message };
-  }
-  const lines = text.split("\n", error.lineNumber);
-  let line = error.lineNumber;
-  let column = error.column + 1;
-  let reason = error.message.charAt(0).toLowerCase() + error.message.slice(1);
-  // The parser finds a missing value where the next line begins; people look for it at the "=".
-  if (column === 1 && line > 1 && /=\s*$/.test(lines[line - 2])) {
-    line--;
-    column = lines[line - 1].lastIndexOf("=") + 1;
-    reason = "the value is missing";
-  }
-  const excerpt = (lines[line - 1] ?? "").trim();
-  const near = excerpt === "" ? "" : `, near ${quote(excerpt)}`;
-  return {
-    origin: { layer: "file", file, line, column },
-    key: "",
-    message: `this is not valid TOML: ${reason}${near}`,
-  };
 }
 
 class Reader {

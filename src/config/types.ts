@@ -34,7 +34,7 @@ export interface NodeConfig {
   readonly memory_only: boolean;
   /**
    * Addresses of the mesh listener, which carries every service. Beyond loopback `tls.mode` must be
-   * written out.
+   * written out. Port 0, which lets the system choose, may come again.
    */
   readonly listen: readonly string[];
   /** Address that other nodes are told to dial, when it is not the first of `node.listen`. */
@@ -172,8 +172,9 @@ export interface NodeOptions {
   readonly memory_only?: boolean;
   /**
    * Addresses of the mesh listener, which carries every service. Beyond loopback `tls.mode` must be
-   * written out. Default: ["tcp://127.0.0.1:7946"]. Allowed: an address: tcp://host:port,
-   * unix:/path, unix://@abstract or vsock://cid:port.
+   * written out. Port 0, which lets the system choose, may come again. Default:
+   * ["tcp://127.0.0.1:7946"]. Allowed: an address: tcp://host:port, unix:/path, unix://@abstract or
+   * vsock://cid:port.
    */
   readonly listen?: readonly string[];
   /**
@@ -290,7 +291,7 @@ export interface RpcOptions {
   readonly io_stall_timeout?: number | string;
   /**
    * Where the peer has no flow control: how long a stream with a slow reader may hold the
-   * connection before it is ended. Default: "100ms". Allowed: a duration with its unit from "1ms"
+   * connection before it is ended. Default: "250ms". Allowed: a duration with its unit from "1ms"
    * to "10m". A number counts milliseconds.
    */
   readonly stream_stall_timeout?: number | string;

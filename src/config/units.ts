@@ -44,15 +44,23 @@ function fail(reason: string): UnitResult {
 
 /**
  * `digits` times `scale`, exact: a fraction is kept as whole digits over a power of ten, because
- * 1.001 * 1000 is not 1001 in floating point. Undefined when the result is not whole or not safe.
+ * 1.001 * 1000 is not 1001 in floating point. `what` names the unit of the result.
  */
-function exactProduct(digits: string, scale: number): number | undefined {
+function exactProduct(digits: string, scale: number, what: string): UnitResult {
   const [whole, fraction = ""] = digits.split(".");
   const product = BigInt(whole + fraction) * BigInt(scale);
   const divisor = 10n ** BigInt(fraction.length);
-  if (product % divisor !== 0n) return undefined;
   const value = product / divisor;
-  return value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : undefined;
+  if (value > BigInt(Number.MAX_SAFE_INTEGER)) return fail("which is out of range");
+  if (product % divisor !== 0n) return fail(`which is not a whole number of ${what}`);
+  return { ok: true, value: Number(value) };
+}
+
+/** What is wrong with text that has not even the form, where people slip often. */
+function slip(text: string): string | undefined {
+  if (/^\s*-/.test(text)) return "which is negative";
+  if (/\s/.test(text) && /^\s*\d/.test(text)) return "which has a space in it";
+  return undefined;
 }
 
 /** Reads "300ms", "5s", "1h30m", "1.5s" or "0" into milliseconds. */
@@ -61,7 +69,7 @@ export function parseDuration(text: string): UnitResult {
   if (/^\d+(\.\d+)?$/.test(text)) return fail(`which has no unit (${durationNames})`);
   // The length bound keeps the arithmetic above small whatever the input is.
   if (text.length > 64 || !/^(\d+(\.\d+)?[a-zA-Zµ]+)+$/.test(text)) {
-    return fail("which is not a duration");
+    return fail(slip(text) ?? "which is not a duration");
   }
   let total = 0;
   let rankBefore = -1;
@@ -70,11 +78,10 @@ export function parseDuration(text: string): UnitResult {
     if (rank < 0) return fail(`whose unit ${JSON.stringify(unit)} is none of ${durationNames}`);
     if (rank <= rankBefore) return fail("whose units do not go from large to small");
     rankBefore = rank;
-    const part = exactProduct(digits, durationUnits[rank][1]);
-    if (part === undefined || !Number.isSafeInteger(total + part)) {
-      return fail("which is not a whole number of milliseconds");
-    }
-    total += part;
+    const part = exactProduct(digits, durationUnits[rank][1], "milliseconds");
+    if (!part.ok) return part;
+    total += part.value;
+    if (!Number.isSafeInteger(total)) return fail("which is out of range");
   }
   return { ok: true, value: total };
 }
@@ -84,13 +91,12 @@ export function parseSize(text: string): UnitResult {
   if (text === "0") return { ok: true, value: 0 };
   if (/^\d+(\.\d+)?$/.test(text)) return fail(`which has no unit (${sizeNames})`);
   const match = text.length > 64 ? null : /^(\d+(?:\.\d+)?)([a-zA-Z]+)$/.exec(text);
-  if (match === null) return fail("which is not a size");
+  if (match === null) return fail(slip(text) ?? "which is not a size");
   const unit = sizeUnits.find(([name]) => name === match[2]);
   if (unit === undefined) {
     return fail(`whose unit ${JSON.stringify(match[2])} is none of ${sizeNames}`);
   }
-  const value = exactProduct(match[1], unit[1]);
-  return value === undefined ? fail("which is not a whole number of bytes") : { ok: true, value };
+  return exactProduct(match[1], unit[1], "bytes");
 }
 
 /** The shortest text that {@link parseDuration} reads back: 5400000 is "1h30m", 0 is "0s". */

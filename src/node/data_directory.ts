@@ -9,13 +9,12 @@
 import { decodeText, encodeText, toHex } from "../base/bytes.ts";
 import { Code, CoveyError } from "../base/error.ts";
 import { type Disk, DiskError, type DiskLock, type Random } from "../runtime/port.ts";
+import { socketBytesMax } from "./path.ts";
 
 const format = 1;
 const identityFile = "node.json";
 const lockFile = "lock";
 const socketFile = "covey.sock";
-/** sockaddr_un holds 108 bytes with the closing zero. */
-const socketBytesMax = 107;
 /** More than any identity file ever holds. */
 const identityBytesMax = 64 << 10;
 
@@ -35,7 +34,7 @@ export function makeNodeId(random: Random): string {
   return toHex(bytes);
 }
 
-/** Opens the folder, made when missing. Errors say what is wrong with which path. */
+/** Opens the folder, made when missing; `path` is absolute. Errors say what is wrong with it. */
 export async function openDataDirectory(
   disk: Disk,
   random: Random,
@@ -128,6 +127,13 @@ async function readOrMakeIdentity(
   }
   const identity = parseIdentity(bytes);
   if (typeof identity === "string") return identity;
+  if ("newer" in identity) {
+    throw new CoveyError(
+      Code.failedPrecondition,
+      `${file} has format ${identity.newer}, and this version of covey knows up to ${format}: a ` +
+        `newer covey wrote it; run that one, or name another folder as node.data`,
+    );
+  }
   throw damaged(file, identity.wrong);
 }
 
@@ -139,7 +145,7 @@ function damaged(file: string, wrong: string): CoveyError {
   );
 }
 
-function parseIdentity(bytes: Uint8Array): string | { wrong: string } {
+function parseIdentity(bytes: Uint8Array): string | { wrong: string } | { newer: number } {
   const text = decodeText(bytes);
   if (text === undefined) return { wrong: "is not UTF-8 text" };
   let value: unknown;
@@ -153,9 +159,7 @@ function parseIdentity(bytes: Uint8Array): string | { wrong: string } {
   if (typeof found !== "number" || !Number.isSafeInteger(found) || found < 1) {
     return { wrong: "names no format" };
   }
-  if (found > format) {
-    return { wrong: `has format ${found}, and this version of covey knows up to ${format}` };
-  }
+  if (found > format) return { newer: found };
   if (typeof nodeId !== "string" || !/^[0-9a-f]{32}$/.test(nodeId)) {
     return { wrong: "holds no node id of 32 hexadecimal digits" };
   }

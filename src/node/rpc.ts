@@ -1,6 +1,7 @@
 /** A node's RPC: what it serves on its mesh listener, and clients of what others serve. */
 import type { DescService } from "npm:@bufbuild/protobuf@2.17.0";
 import { type Address, formatAddress, parseAddress } from "../base/address.ts";
+import { Code, CoveyError } from "../base/error.ts";
 import type { Runtime, TlsOptions } from "../runtime/port.ts";
 import { Channel, type ChannelOptions } from "../ttrpc/channel.ts";
 import { createClient } from "../ttrpc/client.ts";
@@ -28,7 +29,10 @@ export interface ReachOptions extends
   > {
   /** The first is the outermost. */
   readonly interceptors?: readonly ClientInterceptor[];
-  /** False dials in plaintext although the node has certificates. Default: the node's TLS on TCP. */
+  /**
+   * False dials in plaintext although the node has certificates; true wants them, and is refused
+   * by a node without. Default: the node's TLS on TCP.
+   */
   readonly tls?: boolean;
 }
 
@@ -36,6 +40,7 @@ export class NodeRpc {
   readonly #parts: NodeRpcParts;
   readonly #channels: Set<Channel> = new Set();
   #addresses: readonly Address[] = [];
+  #closed = false;
 
   constructor(parts: NodeRpcParts) {
     this.#parts = parts;
@@ -61,10 +66,17 @@ export class NodeRpc {
     this.#parts.server.registry.remove(service);
   }
 
-  /** A managed connection; the node closes it when it stops. */
+  /** A managed connection; the node closes it when it stops. After that, calls are `canceled`. */
   channel(address: string, options: ReachOptions = {}): Channel {
     const parts = this.#parts;
     const parsed = parseAddress(address);
+    if (options.tls === true && parts.tls === undefined) {
+      throw new CoveyError(
+        Code.failedPrecondition,
+        `cannot reach ${formatAddress(parsed)} with TLS: the node has no certificates; set ` +
+          "tls.certificate_file, tls.key_file and tls.authorities_file",
+      );
+    }
     const secure = options.tls ?? (parsed.kind === "tcp");
     const channel = new Channel({
       net: parts.runtime.net,
@@ -82,6 +94,8 @@ export class NodeRpc {
       onClose: () => this.#channels.delete(channel),
     });
     this.#channels.add(channel);
+    // Nobody would close it any more.
+    if (this.#closed) channel.close();
     return channel;
   }
 
@@ -99,8 +113,9 @@ export class NodeRpc {
     return this.#channels.size;
   }
 
-  /** Closes every channel. */
+  /** Closes every channel, and those that are made later at once. */
   close(): void {
+    this.#closed = true;
     for (const channel of [...this.#channels]) channel.close();
   }
 }

@@ -271,8 +271,15 @@ test("connect: bodies and messages beyond the limit", async () => {
       duplex: "half",
     } as RequestInit),
   );
-  assert.equal(undeclared.status, 429);
-  assert.equal((await json<ErrorReport>(undeclared)).code, "resource_exhausted");
+  assert.equal(undeclared.status, 413);
+  const counted = await json<ErrorReport>(undeclared);
+  assert.equal(counted.code, "resource_exhausted");
+  assert.equal(counted.message, "the body is larger than 1000 bytes");
+  assert.match(counted.hint ?? "", /admin\.body_bytes_max/);
+  assert.match(
+    fixture.metrics.expose("prometheus"),
+    /^covey_limit_hit_total\{limit="admin_body_bytes"\} 2$/m,
+  );
   const client = clientOf(fixture, true);
   const chat = client.chat((async function* () {
     yield { payload: new Uint8Array(500) };

@@ -207,7 +207,10 @@ test("admin serve: a port in use is one clear error", async () => {
     await assert.rejects(second.admin.start(), (error) => {
       assert.ok(error instanceof CoveyError);
       assert.equal(error.code, Code.alreadyExists);
-      assert.match(error.message, /admin\.listen: cannot serve on tcp:\/\/127\.0\.0\.1:\d+/);
+      assert.match(
+        error.message,
+        /admin\.listen: cannot serve on tcp:\/\/127\.0\.0\.1:\d+: another process listens there already$/,
+      );
       return true;
     });
   });

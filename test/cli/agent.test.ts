@@ -1,6 +1,14 @@
 /** `covey agent` as a process: ready, drained, refused. */
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import process from "node:process";
 import { test } from "node:test";
 import { Code, CoveyError } from "../../src/base/error.ts";
@@ -9,6 +17,7 @@ import { openChannel } from "../../src/standalone.ts";
 import { createClient } from "../../src/ttrpc/client.ts";
 import { version } from "../../src/version.ts";
 import { runCli, spawnCli } from "../support/cli.ts";
+import { programToType } from "../../src/cli/agent.ts";
 import { anyPorts, inFolder, withAgent } from "./agent_support.ts";
 
 const bound = /^tcp:\/\/127\.0\.0\.1:[1-9]\d*$/;
@@ -139,7 +148,7 @@ test("agent: what cannot be served or kept ends it with one line that names the 
         [["--dev", "--listen", "127.0.0.1:1"], 3, /^--listen: node\.listen\[0\]: .*missing scheme/],
         [["--config", `${folder}/none.toml`], 3, /none\.toml: there is no such file; /],
         [["--set", "rpc.drain_timeout=soon"], 3, /^--set rpc\.drain_timeout: .*found "soon"/],
-        [["--lisen", "x"], 2, /^covey: No flag registered for --lisen, did you mean --listen\?/],
+        [["--lisen", "x"], 2, /^covey: there is no flag --lisen; did you mean --listen\?/],
       ];
       // Where the kernel makes no folders, not even for root.
       if (existsSync("/sys")) {
@@ -157,8 +166,44 @@ test("agent: what cannot be served or kept ends it with one line that names the 
     })
   ));
 
+test("agent: addresses are absolute, for whoever was started elsewhere", () =>
+  inFolder(async (directory) => {
+    mkdirSync(`${directory}/x`);
+    const listen = ["--listen", "unix:./a.sock", "--admin-listen", "tcp://127.0.0.1:0"];
+    await withAgent([...listen, "--data", "x/../data//"], async (agent) => {
+      const { mesh, local } = agent.ready.listeners;
+      // The temporary folder may itself be behind a link, which the process sees through.
+      const whole = realpathSync(directory);
+      assert.equal(mesh, `unix:${whole}/a.sock`);
+      assert.equal(local, `unix:${whole}/x/../data/covey.sock`);
+      using channel = await openChannel(local);
+      assert.equal((await createClient(Health, channel).check({})).status, 1);
+      agent.signal("SIGTERM");
+      assert.deepEqual(await agent.ended, { code: 0, signal: null });
+    }, { directory });
+    const data = "d".repeat(107 - directory.length);
+    for (const flags of [["--data", data], ["--dev", "--listen", `unix:${data}`]]) {
+      const long = await runCli(["agent", ...flags], { directory });
+      assert.equal(long.code, 1);
+      assert.match(
+        long.stderr,
+        /^covey: [^\n]* a unix socket allows 107: name a shorter [^\n]*\n$/,
+      );
+    }
+  }));
+
+test("agent: what to type for covey", () => {
+  assert.equal(programToType("/opt/covey"), "/opt/covey");
+  assert.equal(programToType("/opt/it's a/covey-linux-x64"), "'/opt/it'\\''s a/covey-linux-x64'");
+  for (const engine of ["/usr/bin/deno", "/opt/covey/node_modules/bun/bin/bun.exe"]) {
+    assert.equal(programToType(engine), "covey");
+  }
+});
+
 test("agent: without --json a person is told where it serves and what to try next", async () => {
-  const child = spawnCli(["agent", "--dev", ...anyPorts, "--node-name", "x"]);
+  // Port 0 a second time gives another port.
+  const more = ["--listen", "tcp://127.0.0.1:0"];
+  const child = spawnCli(["agent", "--dev", ...anyPorts, ...more, "--node-name", "x"]);
   const limit = setTimeout(() => child.kill("SIGKILL"), 20_000);
   let shown = "";
   child.stdout?.setEncoding("utf8").on("data", (text: string) => {
@@ -170,12 +215,15 @@ test("agent: without --json a person is told where it serves and what to try nex
   clearTimeout(limit);
   assert.equal(code, 0, shown);
   const mesh = /^ {2}rpc {4}(tcp:\S+)$/m.exec(shown)?.[1];
+  const second = /^ {9}(tcp:\S+)$/m.exec(shown)?.[1];
+  assert.notEqual(second, mesh);
   const admin = /^ {2}admin {2}(http:\S+)$/m.exec(shown)?.[1];
   assert.equal(
     shown,
     [
       `covey ${version} node x is ready`,
       `  rpc    ${mesh}`,
+      `         ${second}`,
       `  admin  ${admin}`,
       "try, in another terminal:",
       `  covey call ${mesh} covey.node.v1.Node/Info '{}'`,

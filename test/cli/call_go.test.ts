@@ -55,7 +55,7 @@ test("call: a Go server, all kinds of call", { skip: go.skip ?? false }, async (
     assert.equal(unknown.code, 2);
     assert.match(
       unknown.stderr,
-      /^covey: there is no service .* in the built-in services .*--proto/,
+      /^covey: there is no service .* in the built-in services, and the server cannot be asked .*--proto/,
     );
   } finally {
     for (const server of servers) await server.stop();

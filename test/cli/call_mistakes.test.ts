@@ -58,7 +58,7 @@ test("call: input that is not JSON, or not the message, is named by line, column
         sum,
         ["-"],
         '{"value":1}\n\n{"valu":3}\n',
-        'standard input, line 3: covey.test.v1.SumRequest has no field "valu", did you mean value?',
+        'standard input, line 3: covey.test.v1.SumRequest has no field "valu"; did you mean value?',
       ),
       of(
         sum,
@@ -88,14 +88,14 @@ test("call: input that is not JSON, or not the message, is named by line, column
         echo,
         ['{"delay_milis":1}'],
         undefined,
-        'the argument, line 1: covey.test.v1.EchoRequest has no field "delay_milis", did you mean ' +
+        'the argument, line 1: covey.test.v1.EchoRequest has no field "delay_milis"; did you mean ' +
           "delayMillis?",
       ),
       of(
         `${service}/Nothing`,
         ['{"a":1}'],
         undefined,
-        'the argument, line 1: covey.test.v1.NothingRequest has no field "a", it has none',
+        'the argument, line 1: covey.test.v1.NothingRequest has no field "a"; it has no fields at all',
       ),
       of(
         echo,
@@ -120,7 +120,7 @@ test("call: what the call itself gets wrong", () =>
     const usage = (args: string[], says: Mistake["says"]): Mistake => ({ args, code: 2, says });
     const schemes = "allowed: tcp://host:port, unix:/path, unix://@abstract, vsock://cid:port";
     await check([
-      usage([], /^Expected argument for ADDRESS$/),
+      usage([], /^ADDRESS is missing$/),
       usage(
         [tcp],
         "name the method as package.Service/Method; --list shows what the server serves",
@@ -130,7 +130,7 @@ test("call: what the call itself gets wrong", () =>
         'name the method as package.Service/Method, not as "covey.node.v1.Node.Info"; --list shows ' +
           "what the server serves",
       ),
-      usage([tcp, echo, "{}", "{}"], /^Too many arguments, expected 3 but encountered/),
+      usage([tcp, echo, "{}", "{}"], /^"\{\}" is one argument too many$/),
       usage([tcp, echo, "--list"], "--list takes an address and nothing else"),
       usage(
         [tcp, `${service}/Ecko`],
@@ -148,6 +148,8 @@ test("call: what the call itself gets wrong", () =>
         'address "127.0.0.1:7946": unknown or missing scheme; ' +
           `${schemes}; did you mean tcp://127.0.0.1:7946?`,
       ),
+      usage(["http://127.0.0.1:7946/", echo], /; did you mean tcp:\/\/127\.0\.0\.1:7946\?$/),
+      usage(["http://127.0.0.1:7946/x", echo], /unknown or missing scheme; .* vsock:\S+$/),
       usage(
         ["tcp://127.0.0.1", echo],
         `address "tcp://127.0.0.1": the port is missing; ${schemes}`,

@@ -28,6 +28,7 @@ test("every error has its exit code", () => {
     [new NetError("denied", "x"), 5],
     [new NetError("in-use", "x"), 1],
     [new DiskError("full", "f", "x"), 1],
+    [new DiskError("denied", "f", "x"), 5],
     [new TypeError("x"), 1],
     ["a thrown string", 1],
     [undefined, 1],

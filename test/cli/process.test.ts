@@ -18,7 +18,7 @@ test("version", async () => {
 
 test("a mistake on the command line exits 2", async () => {
   const { code, stdout, stderr } = await runCli(["agnet"]);
-  assert.match(stderr, /^covey: No command registered for `agnet`, did you mean `agent`\?\n/);
+  assert.match(stderr, /^covey: there is no command "agnet"; did you mean agent\?\n/);
   assert.equal(stdout, "");
   assert.equal(code, 2);
 });

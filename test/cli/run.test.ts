@@ -22,23 +22,23 @@ async function covey(args: string[], options: FakeOptions = {}) {
 
 test("usage errors exit 2, name the thing and the nearest, and say where to look", async () => {
   const cases: [string[], string, string][] = [
-    [["confg"], "covey: No command registered for `confg`, did you mean `config`?", "covey"],
+    [["confg"], 'covey: there is no command "confg"; did you mean config?', "covey"],
     [
       ["config", "chek"],
-      "covey: No command registered for `chek`, did you mean `check`?",
+      'covey: there is no command "chek"; did you mean check?',
       "covey config",
     ],
     [
       ["agent", "--nod-name", "x"],
-      "covey: No flag registered for --nod-name, did you mean --node-name?",
+      "covey: there is no flag --nod-name; did you mean --node-name?",
       "covey agent",
     ],
     [
       ["agent", "extra"],
-      'covey: Too many arguments, expected 0 but encountered "extra"',
+      'covey: "extra" is one argument too many',
       "covey agent",
     ],
-    [["agent", "--config"], "covey: Expected input for flag --config", "covey agent"],
+    [["agent", "--config"], "covey: --config needs a value", "covey agent"],
     [
       ["config", "show", "--set", "log.level"],
       'covey: --set "log.level": write --set key=value, such as --set log.level=debug',
@@ -46,7 +46,22 @@ test("usage errors exit 2, name the thing and the nearest, and say where to look
     ],
     [
       ["agent", "--data", "a", "--data", "b"],
-      'covey: Too many arguments for --data, encountered "b" after "a"',
+      'covey: --data is given twice, as "a" and as "b"; give it once',
+      "covey agent",
+    ],
+    [["agent", "--dev", "--dev"], "covey: --dev is given twice; give it once", "covey agent"],
+    [["agent", "--foo"], "covey: there is no flag --foo", "covey agent"],
+    [["agent", "-x"], "covey: there is no flag -x", "covey agent"],
+    [["foo"], 'covey: there is no command "foo"', "covey"],
+    [["call"], "covey: ADDRESS is missing", "covey call"],
+    [
+      ["config", "check", "covey.toml"],
+      'covey: "covey.toml" is one argument too many; a configuration file is named with --config',
+      "covey config check",
+    ],
+    [
+      ["agent", "--config", "--dev"],
+      "covey: --config needs a value, and --dev follows",
       "covey agent",
     ],
   ];

@@ -58,7 +58,7 @@ export const badConfigs: readonly BadConfig[] = [
   {
     name: "toml: bare word",
     text: "[log]\nlevel = debug\n",
-    lines: ['covey.toml:2:9: this is not valid TOML: unexpected character, near "level = debug"'],
+    lines: ['covey.toml:2:9: this is not valid TOML: text needs quotes, near "level = debug"'],
   },
   {
     name: "toml: unfinished string",
@@ -71,14 +71,14 @@ export const badConfigs: readonly BadConfig[] = [
     name: "toml: key twice",
     text: '[log]\nlevel = "info"\nlevel = "debug"\n',
     lines: [
-      'covey.toml:3:1: this is not valid TOML: defining a key multiple times is invalid, near "level = \\"debug\\""',
+      'covey.toml:3:1: this is not valid TOML: the key "level" comes twice, first on line 2, near "level = \\"debug\\""',
     ],
   },
   {
     name: "toml: section twice",
     text: "[log]\n[rpc]\n[log]\n",
     lines: [
-      'covey.toml:3:2: this is not valid TOML: defining a key multiple times is invalid, near "[log]"',
+      'covey.toml:3:2: this is not valid TOML: the section [log] comes twice, first on line 1, near "[log]"',
     ],
   },
   {
@@ -92,7 +92,7 @@ export const badConfigs: readonly BadConfig[] = [
     name: "toml: old Mac line ends",
     text: '[log]\rlevel = "info"\r',
     lines: [
-      'covey.toml:1:7: this is not valid TOML: must be a newline, near "[log]\\rlevel = \\"info\\""',
+      'covey.toml:1:6: this is not valid TOML: lines end with LF or CRLF, and here is a CR alone, near "[log]\\rlevel = \\"info\\""',
     ],
   },
   {
@@ -401,7 +401,7 @@ export const badConfigs: readonly BadConfig[] = [
   {
     name: "value: boolean as text",
     text: '[admin]\nenabled = "true"\n',
-    lines: ['covey.toml:2:11: admin.enabled: found "true"; allowed: true or false'],
+    lines: ['covey.toml:2:11: admin.enabled: found "true", which is text; allowed: true or false'],
   },
   {
     name: "value: choice",
@@ -435,7 +435,7 @@ export const badConfigs: readonly BadConfig[] = [
     name: "value: text for a list",
     text: '[node]\nlisten = "tcp://127.0.0.1:1"\n',
     lines: [
-      'covey.toml:2:10: node.listen: found "tcp://127.0.0.1:1"; allowed: a list of 1 to 16 addresses, each once',
+      'covey.toml:2:10: node.listen: found "tcp://127.0.0.1:1"; allowed: a list of 1 to 16 addresses, each once, such as ["tcp://127.0.0.1:1"]',
     ],
   },
   {
@@ -477,7 +477,7 @@ export const badConfigs: readonly BadConfig[] = [
     name: "rule: beyond loopback",
     text: '[node]\nlisten = ["tcp://127.0.0.1:1", "tcp://0.0.0.0:1"]\n',
     lines: [
-      'covey.toml:2:32: node.listen[1]: found "tcp://0.0.0.0:1", which is beyond loopback, without TLS; allowed: a loopback address, tls.mode = "on" with its three files, or tls.mode = "off" written out for plaintext',
+      'covey.toml:2:32: node.listen[1]: found "tcp://0.0.0.0:1", which is beyond loopback, without TLS; allowed: a loopback address such as "tcp://127.0.0.1:1", tls.mode = "on" with its three files, or tls.mode = "off" written out for plaintext',
     ],
   },
   {
@@ -506,7 +506,7 @@ export const badConfigs: readonly BadConfig[] = [
     dev: true,
     text: '[node]\nlisten = ["tcp://0.0.0.0:1"]\n[tls]\nmode = "off"\n',
     lines: [
-      'covey.toml:2:11: node.listen[0]: found "tcp://0.0.0.0:1" with --dev, which stays on this machine; allowed: a loopback address, or no --dev',
+      'covey.toml:2:11: node.listen[0]: found "tcp://0.0.0.0:1", which is beyond loopback, with --dev, which serves this machine alone; allowed: a loopback address such as "tcp://127.0.0.1:1", or a start without --dev',
     ],
   },
   {

@@ -1,10 +1,10 @@
 /** RPC without a node has the same limits as a node with an empty configuration. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { configSchema } from "../../src/config/schema.ts";
+import { keysSchema } from "../../src/config/schema.ts";
 import { rpcLimits } from "../../src/node.ts";
 import { rpcLimitsDefault } from "../../src/ttrpc/limits.ts";
 
 test("the library's default limits are those of the configuration", () => {
-  assert.deepEqual(rpcLimits(configSchema.parse({})), rpcLimitsDefault);
+  assert.deepEqual(rpcLimits(keysSchema.parse({})), rpcLimitsDefault);
 });

@@ -1,7 +1,7 @@
 /** The committed types are the schema's types, checked by the compiler; the run is a formality. */
 import { test } from "node:test";
 import type * as z from "npm:zod@4.6.7";
-import type { configSchema } from "../../src/config/schema.ts";
+import type { keysSchema } from "../../src/config/schema.ts";
 import type { Config, ConfigOptions } from "../../src/config/types.ts";
 
 /** Zod infers mutable properties; the written types are read-only all through. */
@@ -18,14 +18,14 @@ type Flat<T> = T extends readonly unknown[] ? T
   : T extends object ? { [Key in keyof T]: Flat<T[Key]> }
   : T;
 
-const outputIsSame: Same<Frozen<z.infer<typeof configSchema>>, Config> = true;
+const outputIsSame: Same<Frozen<z.infer<typeof keysSchema>>, Config> = true;
 // Options take numbers beside text wherever a value has a unit, so they accept more than files do.
-const inputIsAccepted: Frozen<z.input<typeof configSchema>> extends ConfigOptions ? true : false =
+const inputIsAccepted: Frozen<z.input<typeof keysSchema>> extends ConfigOptions ? true : false =
   true;
-const sectionsAreSame: Equal<keyof z.input<typeof configSchema>, keyof ConfigOptions> = true;
+const sectionsAreSame: Equal<keyof z.input<typeof keysSchema>, keyof ConfigOptions> = true;
 const keysAreSame: {
   [Section in keyof ConfigOptions]-?: Equal<
-    keyof NonNullable<z.input<typeof configSchema>[Section]>,
+    keyof NonNullable<z.input<typeof keysSchema>[Section]>,
     keyof NonNullable<ConfigOptions[Section]>
   >;
 } = { node: true, tls: true, rpc: true, admin: true, log: true };

@@ -54,7 +54,6 @@ test("data: a node.json that is damaged, newer or not covey's is refused and lef
       ['{"name":"somebody else"}', /names no format/],
       [`{"format":0,"nodeId":"${id}"}`, /names no format/],
       [`{"format":1.5,"nodeId":"${id}"}`, /names no format/],
-      [`{"format":2,"nodeId":"${id}"}`, /has format 2, and this version of covey knows up to 1/],
       ['{"format":1}', /holds no node id of 32 hexadecimal digits/],
       [`{"format":1,"nodeId":"${id.toUpperCase()}"}`, /holds no node id/],
       [`{"format":1,"nodeId":"${id}0"}`, /holds no node id/],
@@ -71,6 +70,14 @@ test("data: a node.json that is damaged, newer or not covey's is refused and lef
       assert.equal(node.nodeId, id);
       await node.stop();
     }
+    const newer = `${folder}/newer`;
+    mkdirSync(newer);
+    writeFileSync(`${newer}/node.json`, `{"format":2,"nodeId":"${id}"}`);
+    await failure(
+      startQuiet({ node: { data: newer } }),
+      Code.failedPrecondition,
+      /node\.json has format 2, .* knows up to 1: a newer covey wrote it; run that one, or name /,
+    );
     const large = `${folder}/large`;
     mkdirSync(large);
     writeFileSync(`${large}/node.json`, " ".repeat(65_537));

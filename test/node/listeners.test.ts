@@ -91,7 +91,7 @@ test("listen: beyond loopback without TLS only when it is written out, and then 
   await failure(
     startQuiet({ ...open, dev: true }),
     Code.invalidArgument,
-    /with --dev, which stays on this machine/,
+    /with --dev, which serves this machine alone/,
   );
   const { log, records } = await keepLog();
   await using node = await startQuiet({ ...open, logger: log });

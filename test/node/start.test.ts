@@ -135,9 +135,19 @@ test("rpc alone: addresses that are none, and those that are taken", async () =>
   const server = await createRpcServer();
   try {
     const { address } = await server.listen({ address: parseAddress(anyPort) });
-    await assert.rejects(
+    const error = await failure(
       server.listen({ address }),
-      (error) => error instanceof NetError && error.kind === "in-use",
+      Code.failedPrecondition,
+      new RegExp(
+        `^cannot listen on ${formatAddress(address)}: another process listens there already`,
+      ),
+    );
+    assert.ok(error.cause instanceof NetError && error.cause.kind === "in-use");
+    // Of a reserved network: no machine has it.
+    await failure(
+      server.listen({ address: parseAddress("tcp://192.0.2.1:0") }),
+      Code.failedPrecondition,
+      /^cannot listen on tcp:\/\/192\.0\.2\.1:0: listen on .*: \w+$/,
     );
   } finally {
     await server.stop(0);

@@ -64,6 +64,7 @@ async function loadEdge(parts: CallRouteParts): Promise<ConnectEdge> {
     logger: parts.admin.logger,
     clock: parts.admin.runtime.clock,
     bodyBytesMax: parts.limits.bodyBytesMax,
+    bodyLimitHit: () => void parts.admin.metrics.limit("admin_body_bytes").value++,
     stop: parts.stop,
     // Deno.serve over HTTP/1.1 (tried on 2.9.5); Bun.serve goes on reading.
     halfDuplex: parts.admin.runtime.name === "deno",
