@@ -39,8 +39,13 @@ function openChannel(runtime: Runtime, address: string): Channel {
     net: runtime.net,
     clock: runtime.clock,
     random: runtime.random,
-    address: parseAddress(address),
+    address: parseAddress(withScheme(address)),
   });
+}
+
+/** The other peers name their sockets by path alone. */
+function withScheme(address: string): string {
+  return address.startsWith("/") ? `unix:${address}` : address;
 }
 
 async function serve(
@@ -58,7 +63,7 @@ async function serve(
     registry,
     limits: { connectionsPerListenerMax: 16_384, connectionsMax: 16_384 },
   });
-  const listener = await server.listen({ address: parseAddress(address) });
+  const listener = await server.listen({ address: parseAddress(withScheme(address)) });
   process.stdout.write(`ready ${formatAddress(listener.address)}\n`);
   const ends = [once(process, "SIGTERM"), once(process, "SIGINT")];
   if (stdin) ends.push(once(process.stdin.resume(), "end"));

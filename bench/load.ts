@@ -338,7 +338,8 @@ export async function runHold(
     return connections;
   };
   const idle = await open(options.idle);
-  await sleep(2000);
+  // Idle means that the garbage of their beginning is gone too.
+  await sleep(10_000);
   const whileIdle = sampleMemory(options.pid);
   const busy = await open(options.busy);
   let calls = 0;
