@@ -285,6 +285,8 @@ export class ServerLink extends Link<CallOf> implements ServerEvents<RoutedMetho
     if (outcome === undefined) {
       // The encoder's block is for the next message.
       const own = end - start === bytes.length ? bytes : copyOf(bytes, start, end);
+      // The handler has finished, whatever its answer waits for.
+      context.finish();
       void context.room().then(() => this.#answer(call, context, own, 0, own.length));
       return;
     }

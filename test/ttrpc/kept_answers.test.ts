@@ -28,3 +28,24 @@ memoryTest("what waits for room holds at most sixteen of the largest messages", 
   assert.equal(server.counters.callsByCode[8], refused);
   assert.ok(refused >= calls - 25, `${refused} refused`);
 });
+
+memoryTest("the handler's signal says that it finished while its answer waits", async (stage) => {
+  const signals: AbortSignal[] = [];
+  const { address } = await stage.serve({
+    limits: { messageBytesMax: message, queueBytesMax: message },
+    handlers: {
+      echo(_, context) {
+        signals.push(context.signal);
+        return { payload: new Uint8Array(message - 10) };
+      },
+    },
+  });
+  const peer = await stage.raw(address);
+  peer.connection.pause();
+  stage.net.faults.capacityBytes = 4096;
+  peer.send(echo(1, {}), echo(3, {}), echo(5, {}));
+  await turns(50);
+  assert.deepEqual(signals.map((signal) => signal.aborted), [true, true, true]);
+  peer.connection.resume();
+  assert.deepEqual((await peer.take(3)).map(codeOf), [0, 0, 0]);
+});
