@@ -1,0 +1,57 @@
+/** Time passes. */
+import { campaign, Cause, resign } from "./election.ts";
+import { broadcastHeartbeat } from "./heartbeats.ts";
+import { maybeAutoLeave } from "./membership.ts";
+import { expireReads } from "./read_index.ts";
+import type { Replica } from "./replica.ts";
+import { tickTransfer } from "./transfer.ts";
+
+export function tick(replica: Replica): void {
+  replica.ticks++;
+  replica.log.durability.tick();
+  expireReads(replica);
+  replica.electionElapsed++;
+  if (replica.isLeader) tickLeader(replica);
+  else if (replica.electionElapsed >= replica.randomElectionTicks + patienceTicks(replica)) {
+    campaign(replica, Cause.timeout);
+  }
+}
+
+/** Voters come first. */
+function patienceTicks(replica: Replica): number {
+  if (replica.isPromotable) return 0;
+  return replica.isCaretaker ? 2 * replica.options.electionTicks : Infinity;
+}
+
+function tickLeader(replica: Replica): void {
+  const { options, tracker } = replica;
+  if (isDiskStalled(replica)) {
+    replica.counters.resignedForDisk++;
+    resign(replica);
+    return;
+  }
+  if (replica.electionElapsed >= options.electionTicks) {
+    replica.electionElapsed = 0;
+    if (options.checkQuorum && !tracker.isQuorumActive(replica.id)) {
+      replica.counters.resignedWithoutQuorum++;
+      resign(replica);
+      return;
+    }
+    tracker.forgetActive();
+  }
+  tickTransfer(replica);
+  maybeAutoLeave(replica);
+  if (++replica.heartbeatElapsed >= options.heartbeatTicks) {
+    replica.heartbeatElapsed = 0;
+    broadcastHeartbeat(replica);
+  }
+}
+
+/**
+ * Heartbeats do not wait for the disk, so followers would keep a leader whose disk is stuck. Who
+ * decides alone has nobody to leave it to.
+ */
+function isDiskStalled(replica: Replica): boolean {
+  const { waitingTicks } = replica.log.durability;
+  return waitingTicks >= replica.options.electionTicks && !replica.tracker.isSoleVoter(replica.id);
+}

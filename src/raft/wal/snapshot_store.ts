@@ -1,0 +1,252 @@
+/**
+ * The snapshots of all groups of a process, two of each: should the newer one turn out damaged, the
+ * older one and the log behind it are enough. So the log may be compacted only up to the older
+ * ({@link SnapshotStore.older}), and only after `commit` of the newer has resolved.
+ */
+import { equalBytes } from "../../base/bytes.ts";
+import { type Disk, DiskError, type DiskFile } from "../../runtime/port.ts";
+import { encodeConfiguration } from "../core/configuration_codec.ts";
+import type { SnapshotMeta } from "../core/types.ts";
+import { LogError } from "./error.ts";
+import {
+  chunkBytesDefault,
+  parseSnapshotName,
+  type SnapshotHeader,
+  snapshotName,
+  type SnapshotSource,
+} from "./snapshot_format.ts";
+import { readSnapshotHeader, SnapshotReader } from "./snapshot_reader.ts";
+import { SnapshotWriter } from "./snapshot_writer.ts";
+
+const kept = 2;
+const noSource: SnapshotSource = { bytes: 0, checksum: 0 };
+
+interface Stored {
+  readonly path: string;
+  readonly meta: SnapshotMeta;
+  /** Why it cannot be read. */
+  damage: LogError | undefined;
+}
+
+export interface SnapshotStoreOptions {
+  readonly directory: string;
+  /** Of the log that these snapshots go with. */
+  readonly logId: Uint8Array;
+  readonly chunkBytes?: number;
+}
+
+/** A snapshot that can be read, and what was passed over to get there. */
+export interface FoundSnapshot {
+  readonly reader: SnapshotReader;
+  readonly damaged: readonly LogError[];
+}
+
+export class SnapshotStore {
+  readonly #disk: Disk;
+  readonly #options: SnapshotStoreOptions;
+  /** By group, in the order of their indexes. */
+  readonly #stored = new Map<number, Stored[]>();
+
+  private constructor(disk: Disk, options: SnapshotStoreOptions) {
+    this.#disk = disk;
+    this.#options = options;
+  }
+
+  /** Reads the headers of what is there. */
+  static async open(disk: Disk, options: SnapshotStoreOptions): Promise<SnapshotStore> {
+    const store = new SnapshotStore(disk, options);
+    await disk.makeDirectory(options.directory, 0o700);
+    for (const name of await disk.list(options.directory)) {
+      const parsed = parseSnapshotName(name);
+      if (parsed === undefined || parsed.partial) continue;
+      await store.#take(`${options.directory}/${name}`, parsed);
+    }
+    return store;
+  }
+
+  /** What is known of a group's snapshots, the oldest first, damaged ones left out. */
+  list(group: number): SnapshotMeta[] {
+    return this.#good(group).map(({ meta }) => meta);
+  }
+
+  /** Up to here the log may be compacted; undefined while there are not two. */
+  older(group: number): SnapshotMeta | undefined {
+    const good = this.#good(group);
+    return good.length < kept ? undefined : good[good.length - kept].meta;
+  }
+
+  /** Begins a snapshot of the machine here. */
+  async create(group: number, meta: SnapshotMeta): Promise<SnapshotWriter> {
+    const writer = await this.#writer(this.#header(group, meta, noSource));
+    await writer.begin();
+    return writer;
+  }
+
+  /**
+   * Begins to receive a snapshot, or goes on where the transfer of the very same broke off: the
+   * sender is to send from `writer.offset`.
+   */
+  async receive(
+    group: number,
+    meta: SnapshotMeta,
+    source: SnapshotSource,
+  ): Promise<SnapshotWriter> {
+    const header = this.#header(group, meta, source);
+    const resumes = await this.#isPartOf(header);
+    const writer = await this.#writer(header);
+    if (resumes) await writer.resume();
+    else await writer.begin();
+    return writer;
+  }
+
+  /**
+   * The newest snapshot that is whole and not older than `least`, the log's mark: behind an older
+   * one, entries are missing. Undefined when there is none and none is needed.
+   */
+  async read(group: number, least: number): Promise<FoundSnapshot | undefined> {
+    const damaged: LogError[] = [];
+    for (const stored of [...this.#stored.get(group) ?? []].reverse()) {
+      if (stored.meta.index < least) break;
+      if (stored.damage === undefined) {
+        try {
+          const reader = await SnapshotReader.open(this.#disk, stored.path, this.#options.logId);
+          return { reader, damaged };
+        } catch (error) {
+          if (!(error instanceof LogError) || error.kind !== "damaged") throw error;
+          stored.damage = error;
+        }
+      }
+      damaged.push(stored.damage);
+    }
+    if (damaged.length > 0 && least > 0) throw damaged[0];
+    if (least === 0) return undefined;
+    throw new LogError(
+      "lost",
+      { file: this.#options.directory, group },
+      `the log begins behind entry ${least}, and the snapshot up to there is gone`,
+    );
+  }
+
+  /** Removes a group's snapshots, finished or not. */
+  async remove(group: number): Promise<void> {
+    this.#stored.delete(group);
+    const { directory } = this.#options;
+    for (const name of await this.#disk.list(directory)) {
+      if (parseSnapshotName(name)?.group === group) await this.#disk.remove(`${directory}/${name}`);
+    }
+    await this.#disk.syncDirectory(directory);
+  }
+
+  #header(group: number, meta: SnapshotMeta, source: SnapshotSource): SnapshotHeader {
+    const { logId, chunkBytes } = this.#options;
+    return { group, meta, logId, source, chunkBytes: chunkBytes ?? chunkBytesDefault };
+  }
+
+  #path({ group, meta }: Pick<SnapshotHeader, "group" | "meta">, partial: boolean): string {
+    const { index, term } = meta;
+    return `${this.#options.directory}/${snapshotName({ group, index, term, partial })}`;
+  }
+
+  #good(group: number): Stored[] {
+    return (this.#stored.get(group) ?? []).filter(({ damage }) => damage === undefined);
+  }
+
+  async #writer(header: SnapshotHeader): Promise<SnapshotWriter> {
+    await this.#removeParts(header);
+    const path = this.#path(header, true);
+    const file = await this.#disk.open(path, { read: true, write: true, create: true });
+    return new SnapshotWriter({ path, file }, header, {
+      finished: () => this.#finished(header),
+      abandoned: () => this.#disk.remove(path),
+    });
+  }
+
+  /** Other unfinished snapshots of the group: nobody will go on with them. */
+  async #removeParts(header: SnapshotHeader): Promise<void> {
+    const { directory } = this.#options;
+    for (const name of await this.#disk.list(directory)) {
+      const parsed = parseSnapshotName(name);
+      const path = `${directory}/${name}`;
+      if (parsed?.partial !== true || parsed.group !== header.group) continue;
+      if (path !== this.#path(header, true)) await this.#disk.remove(path);
+    }
+  }
+
+  async #isPartOf(header: SnapshotHeader): Promise<boolean> {
+    let file: DiskFile;
+    const path = this.#path(header, true);
+    try {
+      file = await this.#disk.open(path, { read: true });
+    } catch (error) {
+      if (error instanceof DiskError && error.kind === "not-found") return false;
+      throw error;
+    }
+    try {
+      const found = await readSnapshotHeader(file, path);
+      return equalBytes(found.logId, header.logId) && found.chunkBytes === header.chunkBytes &&
+        found.source.bytes === header.source.bytes &&
+        found.source.checksum === header.source.checksum &&
+        equalBytes(
+          encodeConfiguration(found.meta.configuration),
+          encodeConfiguration(header.meta.configuration),
+        );
+    } catch (error) {
+      // A part that a crash has torn is no part of anything.
+      if (error instanceof LogError) return false;
+      throw error;
+    } finally {
+      await file.close();
+    }
+  }
+
+  async #finished(header: SnapshotHeader): Promise<void> {
+    const { directory } = this.#options;
+    const path = this.#path(header, false);
+    await this.#disk.rename(this.#path(header, true), path);
+    await this.#disk.syncDirectory(directory);
+    const { group, meta } = header;
+    const others = (this.#stored.get(group) ?? []).filter((stored) => stored.path !== path);
+    const all = [...others, { path, meta, damage: undefined }];
+    all.sort((a, b) => a.meta.index - b.meta.index || a.meta.term - b.meta.term);
+    const good = all.filter(({ damage }) => damage === undefined).slice(-kept);
+    this.#stored.set(group, good);
+    for (const stored of all) {
+      if (!good.includes(stored)) await this.#disk.remove(stored.path);
+    }
+    if (all.length > good.length) await this.#disk.syncDirectory(directory);
+  }
+
+  async #take(
+    path: string,
+    name: { readonly group: number; readonly index: number; readonly term: number },
+  ): Promise<void> {
+    const { group } = name;
+    const list = this.#stored.get(group) ?? [];
+    this.#stored.set(group, list);
+    const file = await this.#disk.open(path, { read: true });
+    try {
+      const { meta } = await readSnapshotHeader(file, path);
+      list.push({ path, meta, damage: undefined });
+    } catch (error) {
+      if (!(error instanceof LogError) || error.kind !== "damaged") throw error;
+      list.push({
+        path,
+        meta: {
+          index: name.index as SnapshotMeta["index"],
+          term: name.term as SnapshotMeta["term"],
+          configuration: {
+            voters: [],
+            votersOutgoing: [],
+            learners: [],
+            learnersNext: [],
+            autoLeave: false,
+          },
+        },
+        damage: error,
+      });
+    } finally {
+      await file.close();
+    }
+    list.sort((a, b) => a.meta.index - b.meta.index || a.meta.term - b.meta.term);
+  }
+}
