@@ -1,0 +1,461 @@
+/**
+ * The replicated key-value store as a machine: entries of the log in, results out. Reads that need
+ * no entry (ranges, events, leases) are asked of it directly; the driver makes sure that it has
+ * applied far enough for them.
+ */
+import { assert, unreachable } from "../../base/assert.ts";
+import { bytesAdded, chooseBranches, putBytes, putProblem } from "./transaction.ts";
+import { revisionAfter, runBranches, runPut, shapeProblem, type Tables } from "./transaction.ts";
+import type { Command, DeleteRangeCommand, PutCommand, RangeRequest } from "./command.ts";
+import type { LeaseGrantCommand, TransactionCommand } from "./command.ts";
+import { compareBytes } from "./bytes.ts";
+import { commandVersion, decodeCommand } from "./command_codec.ts";
+import { defaultLimits, type KvLimits, recordBytes } from "./limits.ts";
+import { encodeResult } from "./result_codec.ts";
+import { eventsOf, type EventsPage, type EventsRequest, readEvents } from "./events.ts";
+import type { Failure, FailureReason, KvEvent, KvResult, RangeResult } from "./result.ts";
+import { type LongCommand, LongDelete, LongRevoke } from "./long_command.ts";
+import { KvRestore } from "./restore.ts";
+import { KvSnapshot } from "./snapshot.ts";
+import { Leases } from "./leases.ts";
+import type { Machine, MachineEntry, SnapshotSink, SnapshotSource } from "./machine.ts";
+import { nowhere } from "./records.ts";
+import { PutReader } from "./put_reader.ts";
+import { rangeProblem, RangeScan } from "./range.ts";
+import { type Session, Sessions } from "./sessions.ts";
+import { type Change, Store } from "./store.ts";
+
+/**
+ * Housekeeping that every entry does: some, and more for what it changed, so that memory is given
+ * back faster than it is taken whatever is written and even if a driver never is idle.
+ */
+const cleanStepsPerEntry = 8;
+const cleanStepsPerChange = 2;
+const cleanStepsMax = 2_048;
+/** Keys that one slice of a large command changes: some milliseconds of work. */
+const keysPerSlice = 2_048;
+
+/** A large command between two slices. */
+interface Unfinished {
+  readonly entry: MachineEntry;
+  readonly command: LongCommand;
+  readonly session: Session | undefined;
+  readonly sequence: number;
+}
+
+/** One lease as a client sees it, but for the time: that is the leader's to tell. */
+export interface LeaseInfo {
+  readonly id: number;
+  readonly ttlMs: number;
+  /** What the last checkpoint left of it; 0 for all of it. */
+  readonly remainingMs: number;
+}
+
+export interface KvStatistics {
+  readonly revision: number;
+  readonly compactRevision: number;
+  /** Keys that are there now. */
+  readonly keys: number;
+  /** What counts towards the quota, the quota, and how much a compaction could free. */
+  readonly bytes: number;
+  readonly bytesMax: number;
+  readonly historyBytes: number;
+  /** What keys and values take in memory, free room included. */
+  readonly memoryBytes: number;
+  readonly leases: number;
+  readonly sessions: number;
+  readonly sessionBytes: number;
+}
+
+export class KvMachine implements Machine<KvResult> {
+  #leases = new Leases();
+  #store = new Store(this.#leases);
+  #sessions = new Sessions();
+  #limits: KvLimits = defaultLimits;
+  #appliedIndex = 0;
+  #appliedTerm = 0;
+  #restoring = false;
+  /** Where the history ended after the last entry. */
+  #changesSeen = 0;
+  /** For plain puts, used again and again. */
+  readonly #putReader = new PutReader();
+  readonly #putChange = { main: 0, sub: 0 };
+  #unfinished: Unfinished | undefined;
+  readonly #keysPerSlice: number;
+
+  /** Only tests have a reason for slices of another size. */
+  constructor(options: { readonly keysPerSlice?: number } = {}) {
+    this.#keysPerSlice = options.keysPerSlice ?? keysPerSlice;
+  }
+
+  get appliedIndex(): number {
+    return this.#appliedIndex;
+  }
+
+  get revision(): number {
+    return this.#store.revision;
+  }
+
+  get compactRevision(): number {
+    return this.#store.compactRevision;
+  }
+
+  get limits(): KvLimits {
+    return this.#limits;
+  }
+
+  apply(entry: MachineEntry): KvResult | undefined {
+    assert(!this.#restoring, "nothing is applied while the machine is restored");
+    assert(this.#unfinished === undefined, "an entry is finished before the next one");
+    assert(entry.index > this.#appliedIndex, "entries are applied in order");
+    const result = this.#applyData(entry);
+    return result === undefined ? this.resume() : this.#applied(entry, result);
+  }
+
+  resume(): KvResult | undefined {
+    const unfinished = this.#unfinished;
+    assert(unfinished !== undefined, "there is an entry to go on with");
+    const { command, session, sequence, entry } = unfinished;
+    this.#store.unsettled = true;
+    if (!command.step(this.#keysPerSlice)) return undefined;
+    this.#store.unsettled = false;
+    this.#unfinished = undefined;
+    const result = command.result(this.#commit(command.change));
+    if (session !== undefined) this.#sessions.keep(session, sequence, result, this.#limits);
+    return this.#applied(entry, result);
+  }
+
+  #applied(entry: MachineEntry, result: KvResult): KvResult {
+    if (this.isFatal(result)) return result;
+    this.#appliedIndex = entry.index;
+    this.#appliedTerm = entry.term;
+    const { end } = this.#store.history;
+    const steps = cleanStepsPerEntry + cleanStepsPerChange * (end - this.#changesSeen);
+    this.#changesSeen = end;
+    this.#store.clean(Math.min(steps, cleanStepsMax));
+    return result;
+  }
+
+  isFatal(result: KvResult): boolean {
+    return result.kind === "failure" && result.reason === "unsupported_version";
+  }
+
+  encodeResult(result: KvResult): Uint8Array {
+    return encodeResult(result);
+  }
+
+  work(steps: number): boolean {
+    return this.#store.clean(steps);
+  }
+
+  snapshot(): SnapshotSource {
+    assert(!this.#restoring, "a machine that is restored has no snapshot");
+    assert(this.#unfinished === undefined, "a snapshot stands between two entries");
+    return new KvSnapshot({
+      index: this.#appliedIndex,
+      term: this.#appliedTerm,
+      store: this.#store,
+      leases: this.#leases,
+      sessions: this.#sessions,
+      limits: this.#limits,
+    });
+  }
+
+  restore(): SnapshotSink {
+    this.#restoring = true;
+    this.#unfinished = undefined;
+    this.#appliedIndex = 0;
+    this.#appliedTerm = 0;
+    this.#leases = new Leases();
+    this.#store = new Store(this.#leases);
+    this.#sessions = new Sessions();
+    const target = { store: this.#store, leases: this.#leases, sessions: this.#sessions };
+    return new KvRestore(target, ({ index, term, limits }) => {
+      assert(this.#store === target.store, "the last restore that began is the one that ends");
+      this.#appliedIndex = index;
+      this.#appliedTerm = term;
+      this.#limits = limits;
+      this.#changesSeen = target.store.history.end;
+      this.#restoring = false;
+    });
+  }
+
+  /** Reads an interval; the scan can be taken in slices. */
+  scan(request: RangeRequest): RangeScan | Failure {
+    const problem = rangeProblem(this.#store, request);
+    return problem === undefined ? new RangeScan(this.#store, request) : this.#failure(problem);
+  }
+
+  /** Reads an interval at once. */
+  range(request: RangeRequest): RangeResult | Failure {
+    const scan = this.scan(request);
+    if (!(scan instanceof RangeScan)) return scan;
+    for (;;) {
+      const result = scan.step(Number.MAX_SAFE_INTEGER);
+      if (result === "compacted") return this.#failure(result);
+      if (result !== undefined) return result;
+    }
+  }
+
+  /** One page of a watch. */
+  events(request: EventsRequest): EventsPage {
+    return readEvents(this.#store, request);
+  }
+
+  /**
+   * Everything that the newest entry changed, with previous values, for live watchers. To be asked
+   * before the next entry is applied, which may be a compaction. Where an entry may have changed very
+   * many keys, {@link events} gives the same in pages.
+   */
+  eventsOf(revision: number): KvEvent[] {
+    return eventsOf(this.#store, revision);
+  }
+
+  lease(id: number): LeaseInfo | undefined {
+    const lease = this.#leases.get(id);
+    if (lease === undefined) return undefined;
+    return { id, ttlMs: lease.ttlMs, remainingMs: lease.remainingMs };
+  }
+
+  /** In the order of their granting. */
+  leases(): LeaseInfo[] {
+    return [...this.#leases.all()].map(({ id, ttlMs, remainingMs }) => ({
+      id,
+      ttlMs,
+      remainingMs,
+    }));
+  }
+
+  /** The keys of a lease in their order. */
+  leaseKeys(id: number): Uint8Array[] {
+    return this.#keysOf([id]);
+  }
+
+  revisionForHistory(bytesMax: number): number | undefined {
+    return this.#store.revisionForHistory(bytesMax);
+  }
+
+  statistics(): KvStatistics {
+    const store = this.#store;
+    return {
+      revision: store.revision,
+      compactRevision: store.compactRevision,
+      keys: store.index.live,
+      bytes: store.bytes,
+      bytesMax: this.#limits.databaseBytesMax,
+      historyBytes: store.historyBytes,
+      memoryBytes: store.records.arena.bytesHeld,
+      leases: this.#leases.size,
+      sessions: this.#sessions.size,
+      sessionBytes: this.#sessions.bytes,
+    };
+  }
+
+  /** What is wrong with the machine's own order, for tests; undefined when nothing is. */
+  check(): string | undefined {
+    return this.#store.index.check();
+  }
+
+  /** Undefined for a large command, which is unfinished then. */
+  #applyData(entry: MachineEntry): KvResult | undefined {
+    const { data } = entry;
+    // A new leader's first entry has no data.
+    if (data.length === 0) return this.#done();
+    // Before anything else is asked of it: a newer build may ask otherwise.
+    if (data[0] > commandVersion) return this.#failure("unsupported_version");
+    if (data.length > this.#limits.requestBytesMax) return this.#failure("request_too_large");
+    if (this.#putReader.read(data)) {
+      const result = this.#applyPut(this.#putReader);
+      this.#putReader.shut();
+      return result;
+    }
+    const envelope = decodeCommand(data);
+    if (typeof envelope === "string") return this.#failure(envelope);
+    const { command, session: header } = envelope;
+    const session = header && this.#sessions.begin(header, this.#limits);
+    if (typeof session === "string") return this.#failure(session);
+    if (session !== undefined && "kind" in session) return session;
+    const sequence = header?.sequence ?? 0;
+    const result = this.#execute(command, entry.index);
+    if ("step" in result) {
+      this.#unfinished = { entry, command: result, session, sequence };
+      return undefined;
+    }
+    if (session !== undefined) this.#sessions.keep(session, sequence, result, this.#limits);
+    return result;
+  }
+
+  #applyPut(put: PutReader): KvResult {
+    if (put.session === 0) return this.#plainPut(put);
+    const session = this.#sessions.begin(put, this.#limits);
+    if (typeof session === "string") return this.#failure(session);
+    if ("kind" in session) return session;
+    const { sequence } = put;
+    const result = this.#plainPut(put);
+    this.#sessions.keep(session, sequence, result, this.#limits);
+    return result;
+  }
+
+  /** A put that asks for nothing and keeps nothing; any other is made a command first. */
+  #plainPut(put: PutReader): KvResult {
+    const { key, value, keyFrom, keyTo, valueFrom, valueTo, lease } = put;
+    const { previous, ignoreValue, ignoreLease } = put;
+    if (previous || ignoreValue || ignoreLease) {
+      return this.#put({
+        kind: "put",
+        key: key.subarray(keyFrom, keyTo),
+        value: value.subarray(valueFrom, valueTo),
+        lease,
+        previous,
+        ignoreValue,
+        ignoreLease,
+      });
+    }
+    if (keyFrom === keyTo) return this.#failure("key_empty");
+    if (keyTo - keyFrom > this.#limits.keyBytesMax) return this.#failure("key_too_large");
+    if (lease !== 0 && !this.#leases.has(lease)) return this.#failure("lease_not_found");
+    if (!this.#hasRoom(recordBytes(keyTo - keyFrom, valueTo - valueFrom))) {
+      return this.#failure("no_space");
+    }
+    const revision = this.#store.revision + 1;
+    this.#putChange.main = revision;
+    this.#putChange.sub = 0;
+    this.#store.put(put, this.#putChange);
+    this.#store.revision = revision;
+    return { kind: "put", revision, previous: undefined };
+  }
+
+  #execute(command: Command, index: number): KvResult | LongCommand {
+    switch (command.kind) {
+      case "put":
+        return this.#put(command);
+      case "deleteRange":
+        return this.#deleteRange(command);
+      case "transaction":
+        return this.#transaction(command);
+      case "compact":
+        return this.#compact(command.revision);
+      case "leaseGrant":
+        return this.#grant(command, index);
+      case "leaseRevoke":
+        return this.#leases.has(command.id)
+          ? this.#revoke([command.id])
+          : this.#failure("lease_not_found");
+      case "leaseExpire":
+        return this.#revoke(command.ids);
+      case "leaseCheckpoint":
+        for (const { id, remainingMs } of command.leases) {
+          const lease = this.#leases.get(id);
+          if (lease !== undefined) lease.remainingMs = Math.min(remainingMs, lease.ttlMs);
+        }
+        return this.#done();
+      case "sessionOpen":
+        this.#sessions.open(index, this.#limits);
+        return { kind: "sessionOpen", revision: this.#store.revision, session: index };
+      case "sessionClose":
+        this.#sessions.close(command.session);
+        return this.#done();
+      case "configure":
+        this.#limits = { ...this.#limits, ...command.limits };
+        return this.#done();
+      default:
+        return unreachable(command);
+    }
+  }
+
+  get #tables(): Tables {
+    return { store: this.#store, leases: this.#leases, limits: this.#limits };
+  }
+
+  /** Every command makes one revision at most, whatever it changes. */
+  #begin(): Change {
+    return { main: this.#store.revision + 1, sub: 0 };
+  }
+
+  #commit(change: Change): number {
+    this.#store.revision = revisionAfter(change);
+    return this.#store.revision;
+  }
+
+  #hasRoom(bytes: number): boolean {
+    return this.#store.bytes + bytes <= this.#limits.databaseBytesMax;
+  }
+
+  #put(command: PutCommand): KvResult {
+    const problem = shapeProblem(command, this.#limits) ?? putProblem(command, this.#tables);
+    if (problem !== undefined) return this.#failure(problem);
+    if (!this.#hasRoom(putBytes(command, this.#store))) return this.#failure("no_space");
+    const change = this.#begin();
+    const previous = runPut(command, this.#store, change);
+    return { kind: "put", revision: this.#commit(change), previous };
+  }
+
+  #deleteRange(command: DeleteRangeCommand): Failure | LongCommand {
+    const problem = shapeProblem(command, this.#limits);
+    return problem === undefined ? new LongDelete(this.#store, command) : this.#failure(problem);
+  }
+
+  #transaction(command: TransactionCommand): KvResult {
+    const problem = shapeProblem(command, this.#limits);
+    if (problem !== undefined) return this.#failure(problem);
+    const chosen = chooseBranches(command, this.#tables);
+    if (typeof chosen === "string") return this.#failure(chosen);
+    const bytes = bytesAdded(chosen, this.#store);
+    // A transaction that puts nothing may always run: it may be what makes room.
+    if (bytes > 0 && !this.#hasRoom(bytes)) return this.#failure("no_space");
+    const change = this.#begin();
+    const result = runBranches(chosen, this.#store, change);
+    this.#commit(change);
+    return result;
+  }
+
+  #compact(revision: number): KvResult {
+    if (revision > this.#store.revision) return this.#failure("future_revision");
+    if (revision <= this.#store.compactRevision) return this.#failure("compacted");
+    this.#store.compact(revision);
+    return { kind: "compact", revision: this.#store.revision };
+  }
+
+  #grant(command: LeaseGrantCommand, index: number): KvResult {
+    const { leaseTtlMsMin, leaseTtlMsMax, leasesMax } = this.#limits;
+    if (command.ttlMs === 0 || command.ttlMs > leaseTtlMsMax) {
+      return this.#failure("lease_ttl_invalid");
+    }
+    if (this.#leases.has(command.id)) return this.#failure("lease_exists");
+    if (this.#leases.size >= leasesMax) return this.#failure("too_many_leases");
+    if (!this.#hasRoom(0)) return this.#failure("no_space");
+    let id = command.id;
+    // An entry's index is nobody else's choice, unless a client named that very number before.
+    if (id === 0) { for (id = index; this.#leases.has(id);) id++; }
+    const ttlMs = Math.max(command.ttlMs, leaseTtlMsMin);
+    this.#leases.grant(id, ttlMs);
+    return { kind: "leaseGrant", revision: this.#store.revision, id, ttlMs };
+  }
+
+  /** Removes the leases that exist and their keys, in the keys' order and in one revision. */
+  #revoke(ids: readonly number[]): LongCommand {
+    return new LongRevoke(this.#store, this.#keysOf(ids), () => {
+      for (const id of ids) this.#leases.remove(id);
+    });
+  }
+
+  #keysOf(ids: readonly number[]): Uint8Array[] {
+    const keys: Uint8Array[] = [];
+    for (const id of new Set(ids)) {
+      for (const address of this.#leases.get(id)?.keys ?? []) {
+        assert(this.#store.liveOf(address) !== nowhere, "a lease holds live keys");
+        keys.push(this.#store.records.keyBytes(address));
+      }
+    }
+    return keys.sort(compareBytes);
+  }
+
+  #done(): KvResult {
+    return { kind: "done", revision: this.#store.revision };
+  }
+
+  #failure(reason: FailureReason): Failure {
+    const { revision, compactRevision } = this.#store;
+    return { kind: "failure", revision, reason, compactRevision };
+  }
+}

@@ -1,0 +1,205 @@
+/**
+ * Reading an interval of keys as of one revision, as etcd's Range does. A scan can be taken in
+ * slices: the revision is fixed when it begins, so what is written meanwhile does not show.
+ */
+import { compareBytes, isOpenEnd } from "./bytes.ts";
+import type { Position } from "./key_index.ts";
+import { SortOrder, SortTarget } from "./command.ts";
+import type { RangeRequest } from "./command.ts";
+import { nowhere } from "./records.ts";
+import type { KeyValue, RangeResult } from "./result.ts";
+import type { Store } from "./store.ts";
+
+/** What a caller may leave out of a {@link RangeRequest}. */
+export const plainRange: Omit<RangeRequest, "key" | "end"> = {
+  kind: "range",
+  limit: 0,
+  revision: 0,
+  sortOrder: SortOrder.none,
+  sortTarget: SortTarget.key,
+  keysOnly: false,
+  countOnly: false,
+  modMin: 0,
+  modMax: 0,
+  createMin: 0,
+  createMax: 0,
+};
+
+/** Why a range cannot be read; undefined when it can. */
+export function rangeProblem(
+  store: Store,
+  request: RangeRequest,
+): "key_empty" | "compacted" | "future_revision" | undefined {
+  if (request.key.length === 0) return "key_empty";
+  if (request.revision > store.revision) return "future_revision";
+  if (request.revision !== 0 && request.revision < store.compactRevision) return "compacted";
+  return undefined;
+}
+
+type Phase = "collect" | "copy" | "done";
+
+/** One range being read. Use it while {@link rangeProblem} gave none. */
+export class RangeScan {
+  readonly #store: Store;
+  readonly #request: RangeRequest;
+  /** The revision as of which is read, and the one that the result names. */
+  readonly #revision: number;
+  readonly #shown: number;
+  /** Every record counts, in key order: neither sorted nor narrowed. */
+  readonly #plain: boolean;
+  #records: number[] = [];
+  readonly #entries: KeyValue[] = [];
+  #count = 0;
+  #phase: Phase = "collect";
+  /** Where to go on: the key after the last one looked at. */
+  #resume: Uint8Array;
+
+  /**
+   * `newest` is the revision of the records that are there now: within a transaction that has
+   * written already it is one more than the store's.
+   */
+  constructor(store: Store, request: RangeRequest, newest = store.revision) {
+    this.#store = store;
+    this.#request = request;
+    this.#revision = request.revision === 0 ? newest : request.revision;
+    this.#shown = newest;
+    this.#plain = request.sortTarget === SortTarget.key && request.sortOrder !== 2 &&
+      request.modMin === 0 && request.modMax === 0 && request.createMin === 0 &&
+      request.createMax === 0;
+    this.#resume = request.key;
+  }
+
+  /**
+   * Looks at up to about this many keys. Undefined: not finished. "compacted": a compaction passed
+   * the scan's revision between two steps.
+   */
+  step(keys: number): RangeResult | "compacted" | undefined {
+    if (this.#revision < this.#store.compactRevision) return "compacted";
+    if (this.#phase === "collect") this.#collect(keys);
+    else if (this.#phase === "copy") this.#copy(keys);
+    if (this.#phase !== "done") return undefined;
+    const { limit, countOnly } = this.#request;
+    return {
+      kind: "range",
+      revision: this.#shown,
+      count: this.#count,
+      more: !countOnly && limit > 0 && this.#wanted > limit,
+      entries: this.#entries,
+    };
+  }
+
+  /** Records that would be returned but for the limit. */
+  #wanted = 0;
+
+  #collect(keys: number): void {
+    const { index, records } = this.#store;
+    const { end, key } = this.#request;
+    if (end.length === 0) {
+      const address = index.find(key);
+      if (address !== nowhere) this.#take(this.#store.at(address, this.#revision));
+      return this.#collected();
+    }
+    const at: Position = { leaf: 0, slot: 0 };
+    index.seek(this.#resume, at);
+    const open = isOpenEnd(end);
+    // Whole leaves are counted without a look at their keys where only their number matters.
+    const countsLeaves = this.#plain && this.#revision === this.#shown &&
+      this.#store.revision <= this.#shown && !this.#store.unsettled;
+    for (let left = keys; index.settle(at); left--) {
+      const leaf = index.leaves[at.leaf];
+      const inside = at.slot === 0 && this.#onlyCounts && countsLeaves &&
+        (open || records.compareKey(leaf.keys[leaf.count - 1], end) < 0);
+      if (inside) {
+        this.#count += leaf.live;
+        this.#wanted += leaf.live;
+        at.slot = leaf.count;
+        continue;
+      }
+      const address = leaf.keys[at.slot];
+      if (!open && records.compareKey(address, end) >= 0) break;
+      if (left <= 0) {
+        this.#resume = records.keyBytes(address);
+        return;
+      }
+      this.#take(this.#store.at(address, this.#revision));
+      at.slot++;
+    }
+    this.#collected();
+  }
+
+  get #onlyCounts(): boolean {
+    const { countOnly, limit } = this.#request;
+    return countOnly || (limit > 0 && this.#records.length >= limit);
+  }
+
+  #take(record: number): void {
+    if (record === nowhere) return;
+    this.#count++;
+    if (this.#plain) {
+      this.#wanted++;
+      if (!this.#onlyCounts) this.#records.push(record);
+      return;
+    }
+    const { records } = this.#store;
+    const { modMin, modMax, createMin, createMax, countOnly } = this.#request;
+    if (modMin !== 0 && records.mod(record) < modMin) return;
+    if (modMax !== 0 && records.mod(record) > modMax) return;
+    if (createMin !== 0 && records.create(record) < createMin) return;
+    if (createMax !== 0 && records.create(record) > createMax) return;
+    this.#wanted++;
+    if (!countOnly) this.#records.push(record);
+  }
+
+  #collected(): void {
+    if (!this.#plain) this.#sort();
+    const { limit } = this.#request;
+    if (limit > 0 && this.#records.length > limit) this.#records.length = limit;
+    this.#phase = this.#records.length === 0 ? "done" : "copy";
+  }
+
+  /** Ties keep the order of the keys: the collected records are in it. */
+  #sort(): void {
+    const { sortTarget, sortOrder } = this.#request;
+    const { records } = this.#store;
+    if (sortTarget === SortTarget.key) {
+      if (sortOrder === SortOrder.descend) this.#records.reverse();
+      return;
+    }
+    const sign = sortOrder === SortOrder.descend ? -1 : 1;
+    this.#records.sort((a, b) => {
+      switch (sortTarget) {
+        case SortTarget.version:
+          return sign * (records.version(a) - records.version(b));
+        case SortTarget.create:
+          return sign * (records.create(a) - records.create(b));
+        case SortTarget.mod:
+          return sign * (records.mod(a) - records.mod(b));
+        case SortTarget.value:
+          return sign * compareBytes(records.valueView(a), records.valueView(b));
+      }
+    });
+  }
+
+  /** The records stay where they are: their revision is not compacted. */
+  #copy(keys: number): void {
+    const { records } = this.#store;
+    const withValue = !this.#request.keysOnly;
+    const to = Math.min(this.#records.length, this.#entries.length + Math.max(keys, 1));
+    for (let at = this.#entries.length; at < to; at++) {
+      this.#entries.push(records.keyValue(this.#records[at], withValue));
+    }
+    if (this.#entries.length === this.#records.length) {
+      this.#records = [];
+      this.#phase = "done";
+    }
+  }
+}
+
+/** Reads it all at once; for what must be one step, and for small ranges. */
+export function readRange(store: Store, request: RangeRequest, newest: number): RangeResult {
+  const scan = new RangeScan(store, request, newest);
+  for (;;) {
+    const result = scan.step(Number.MAX_SAFE_INTEGER);
+    if (result !== undefined && result !== "compacted") return result;
+  }
+}

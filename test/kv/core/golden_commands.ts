@@ -1,0 +1,106 @@
+/** One of every command, with every field set once. */
+import type { Command, PutCommand, SessionHeader } from "../../../src/kv/core/command.ts";
+import { latin } from "./twin.ts";
+import { plainRange } from "../../../src/kv/core/range.ts";
+
+interface Named {
+  readonly name: string;
+  readonly session: SessionHeader | undefined;
+  readonly command: Command;
+}
+
+const put = (key: string, value: string, more: Partial<PutCommand> = {}): PutCommand => ({
+  kind: "put",
+  key: latin(key),
+  value: latin(value),
+  lease: 0,
+  previous: false,
+  ignoreValue: false,
+  ignoreLease: false,
+  ...more,
+});
+
+function named(name: string, command: Command, session?: SessionHeader): Named {
+  return { name, session, command };
+}
+
+export const goldenCommands: readonly Named[] = [
+  named("configure", {
+    kind: "configure",
+    limits: { requestBytesMax: 65_536, databaseBytesMax: 2 ** 40, sessionsMax: 3 },
+  }),
+  named("session open", { kind: "sessionOpen" }),
+  named("lease grant with id", { kind: "leaseGrant", id: 77, ttlMs: 60_000 }),
+  named("lease grant without id", { kind: "leaseGrant", id: 0, ttlMs: 4_000_000_000_000 }),
+  named("put", put("alpha", "one")),
+  named("put over it", put("alpha", "two", { previous: true })),
+  named("put with lease", put("beta", "leased", { lease: 77 })),
+  named("put keeping the value", put("beta", "", { ignoreValue: true, lease: 77 })),
+  named("put keeping the lease", put("beta", "again", { ignoreLease: true })),
+  named("put of an empty value", put("\0\xff", "")),
+  named("put in a session", put("gamma", "once"), { session: 2, sequence: 1, acknowledged: 0 }),
+  named("the same again", put("gamma", "once"), { session: 2, sequence: 1, acknowledged: 0 }),
+  named("acknowledging", put("gamma", "twice", { previous: true }), {
+    session: 2,
+    sequence: 300,
+    acknowledged: 1,
+  }),
+  named("put that is refused", put("delta", "", { lease: 5 })),
+  named("delete range", {
+    kind: "deleteRange",
+    key: latin("al"),
+    end: latin("am"),
+    previous: true,
+  }),
+  named("transaction", {
+    kind: "transaction",
+    compares: [
+      {
+        target: 3,
+        operator: 0,
+        key: latin("beta"),
+        end: latin(""),
+        number: 0,
+        value: latin("again"),
+      },
+      {
+        target: 2,
+        operator: 1,
+        key: latin("a"),
+        end: latin("\0"),
+        number: 1,
+        value: latin(""),
+      },
+    ],
+    success: [
+      put("epsilon", "5"),
+      {
+        ...plainRange,
+        key: latin("\0"),
+        end: latin("\0"),
+        limit: 2,
+        sortOrder: 2,
+        sortTarget: 3,
+        keysOnly: true,
+        modMin: 2,
+        modMax: 1_000,
+        createMin: 1,
+        createMax: 1_000,
+      },
+      { kind: "transaction", compares: [], success: [put("zeta", "6")], failure: [] },
+    ],
+    failure: [{ kind: "deleteRange", key: latin("x"), end: latin(""), previous: false }],
+  }),
+  named("compact", { kind: "compact", revision: 6 }),
+  named("lease checkpoint", {
+    kind: "leaseCheckpoint",
+    leases: [{ id: 77, remainingMs: 30_000 }, { id: 1, remainingMs: 0 }],
+  }),
+  named("lease grant of another", { kind: "leaseGrant", id: 78, ttlMs: 5_000 }),
+  named("put with that", put("eta", "7", { lease: 78 })),
+  named("lease expire", { kind: "leaseExpire", ids: [78, 79] }),
+  named("lease grant of a third", { kind: "leaseGrant", id: 80, ttlMs: 5_000 }),
+  named("lease revoke", { kind: "leaseRevoke", id: 80 }),
+  named("session of another", { kind: "sessionOpen" }),
+  named("session close", { kind: "sessionClose", session: 24 }),
+];
