@@ -283,8 +283,8 @@ export class ServerLink extends Link<CallOf> implements ServerEvents<RoutedMetho
     if (call.over) return;
     const outcome = this.machine.respond(call, bytes, context.responsePairs(), start, end);
     if (outcome === undefined) {
-      // The encoder's block is for the next message.
-      const own = end - start === bytes.length ? bytes : copyOf(bytes, start, end);
+      // The encoder's block is for the next message; what waits a second time is its own already.
+      const own = bytes === this.#server.encoder.bytes ? copyOf(bytes, start, end) : bytes;
       // The handler has finished, whatever its answer waits for.
       context.finish();
       void context.room().then(() => this.#answer(call, context, own, 0, own.length));
@@ -344,9 +344,11 @@ export class ServerLink extends Link<CallOf> implements ServerEvents<RoutedMetho
         let { bytes, start, end } = encoder;
         while (!this.machine.accepts(call, length)) {
           // The encoder's block is for the next message.
-          bytes = copyOf(bytes, start, end);
-          start = 0;
-          end = length;
+          if (bytes === encoder.bytes) {
+            bytes = copyOf(bytes, start, end);
+            start = 0;
+            end = length;
+          }
           await context.room();
           if (call.over) return;
         }

@@ -159,7 +159,7 @@ export abstract class Connection<C extends Call> extends FrameOutput<C> implemen
 
   /** There may be room for those that wait for it. */
   #feed(): void {
-    if (this.#broken || (this.room === undefined && this.#unpaid === undefined)) return;
+    if (this.#broken || !(this.room?.anyWaits || this.#unpaid?.anyWaits)) return;
     const fits = (call: C, bytes: number): boolean => this.fits(call, bytes);
     const tell = (call: C): void => this.#events.writable(call);
     this.room?.feed(fits, tell);
@@ -231,6 +231,7 @@ export abstract class Connection<C extends Call> extends FrameOutput<C> implemen
   rest(): void {
     if (this.calls.size === 0) this.calls = noCalls as Map<number, C>;
     if (this.#deadlines?.size === 0) this.#deadlines = undefined;
+    if (this.callCount === 0) this.room = this.#unpaid = undefined;
   }
 
   /** The connection is gone: every call fails once, with the same status. */
