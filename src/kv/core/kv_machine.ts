@@ -11,7 +11,7 @@ import type { LeaseGrantCommand, TransactionCommand } from "./command.ts";
 import { compareBytes } from "./bytes.ts";
 import { commandVersion, decodeCommand } from "./command_codec.ts";
 import { defaultLimits, type KvLimits, recordBytes } from "./limits.ts";
-import { encodeResult } from "./result_codec.ts";
+import { decodeResult, encodeResult } from "./result_codec.ts";
 import { eventsOf, type EventsPage, type EventsRequest, readEvents } from "./events.ts";
 import type { Failure, FailureReason, KvEvent, KvResult, RangeResult } from "./result.ts";
 import { type LongCommand, LongDelete, LongRevoke } from "./long_command.ts";
@@ -142,6 +142,10 @@ export class KvMachine implements Machine<KvResult> {
 
   encodeResult(result: KvResult): Uint8Array {
     return encodeResult(result);
+  }
+
+  decodeResult(bytes: Uint8Array): KvResult | undefined {
+    return decodeResult(bytes);
   }
 
   work(steps: number): boolean {

@@ -32,6 +32,8 @@ export interface Machine<Result> {
   isFatal(result: Result): boolean;
   /** The result as bytes, for a peer that forwarded the command. */
   encodeResult(result: Result): Uint8Array;
+  /** The other way; undefined when the bytes are no result that this build knows. */
+  decodeResult(bytes: Uint8Array): Result | undefined;
   /**
    * Housekeeping that changes no answer, about `steps` small units of it. False when none is left.
    * A driver calls it when it is idle; `apply` does a little of it by itself.
