@@ -4,10 +4,11 @@
  * imports covey, and on the simulator.
  *
  * States: starting → ready → draining → stopped. Order of the start: data directory (locked,
- * identity read), TLS material, listeners, admin, ready. A step that fails undoes those before it.
+ * identity read), TLS material, listeners, consensus and what it replicates, admin, ready. A step
+ * that fails undoes those before it.
  */
 import type { Admin } from "./admin/admin.ts";
-import type { ConfigSetting, NodeStatus } from "./admin/parts.ts";
+import type { ConfigSetting, NodeStatus, ReadinessCheck } from "./admin/parts.ts";
 import type { AdminApp } from "./admin/schema.ts";
 import { type Address, formatAddress, parseAddress } from "./base/address.ts";
 import { decodeText } from "./base/bytes.ts";
@@ -26,6 +27,7 @@ import { infoHandlers, type NodeFacts } from "./node/info.ts";
 import { cannotListen } from "./node/listen_error.ts";
 import { absoluteAddress, absolutePath } from "./node/path.ts";
 import { LoopMonitor } from "./node/loop_monitor.ts";
+import type { Replication } from "./node/replication.ts";
 import { NodeRpc } from "./node/rpc.ts";
 import { showRpcMetrics } from "./node/rpc_metrics.ts";
 import { DiskError, type Listener, type Runtime, type TlsOptions } from "./runtime/port.ts";
@@ -80,6 +82,7 @@ export class Node implements AsyncDisposable {
   readonly #tls: TlsOptions | undefined;
   readonly #listeners: Map<string, Listener> = new Map();
   #admin: Admin | undefined = undefined;
+  #replication: Replication | undefined = undefined;
   #state: NodeState = "starting";
   #stopped: Promise<void> | undefined = undefined;
 
@@ -99,7 +102,8 @@ export class Node implements AsyncDisposable {
     this.#tls = tls;
     this.name = nameOf(parts);
     this.nodeId = directory?.nodeId ?? makeNodeId(runtime.random);
-    this.#policy = { anonymousMayAll: parts.dev ?? false };
+    // Without TLS nobody can prove anything; "off" written out says that everybody is trusted.
+    this.#policy = { anonymousMayAll: (parts.dev ?? false) || config.tls.mode === "off" };
     this.metrics = new MetricsRegistry();
     this.#loop = new LoopMonitor(runtime.clock, log.logger.child("loop"), this.metrics);
     this.#registry = new ServiceRegistry([accessInterceptor(this.#policy)]);
@@ -223,6 +227,7 @@ export class Node implements AsyncDisposable {
       const address = parseAddress(`unix:${this.#directory.socket}`);
       this.#listeners.set("local", await this.#listen(address, "the local socket"));
     }
+    if (config.raft.enabled) await this.#startReplication(addresses);
     if (config.admin.enabled && this.#parts.admin !== false) await this.#startAdmin();
     // What a start takes delays nobody: the heartbeat begins with the service.
     this.#loop.start();
@@ -242,6 +247,23 @@ export class Node implements AsyncDisposable {
     } catch (error) {
       throw await this.#cannotListen(address, what, error, tls !== undefined);
     }
+  }
+
+  async #startReplication(listening: readonly Address[]): Promise<void> {
+    const { Replication } = await import("./node/replication.ts");
+    const { runtime, config, log, rpc, name, nodeId } = this;
+    this.#replication = new Replication({
+      runtime,
+      config,
+      logger: log.logger,
+      registry: this.#registry,
+      rpc,
+      nodeId,
+      name,
+      directory: this.#directory?.path,
+      listening,
+    });
+    await this.#replication.start();
   }
 
   async #startAdmin(): Promise<void> {
@@ -266,7 +288,7 @@ export class Node implements AsyncDisposable {
       checks: () => [{
         name: "rpc",
         check: () => this.#state === "ready" ? undefined : `the node is ${this.#state}`,
-      }],
+      }, ...this.#replicationChecks()],
       services: adminServices(this.#registry),
       // The endpoint's own listener serves loopback only, where this machine's processes are. Of a
       // request that came through a program's server nothing is known: the program may say it.
@@ -280,6 +302,11 @@ export class Node implements AsyncDisposable {
     } catch (error) {
       throw await this.#cannotListen(listen, "admin.listen", error, false);
     }
+  }
+
+  #replicationChecks(): ReadinessCheck[] {
+    const replication = this.#replication;
+    return replication === undefined ? [] : [{ name: "raft", check: () => replication.problem() }];
   }
 
   #cannotListen(address: Address, what: string, error: unknown, tls: boolean): Promise<unknown> {
@@ -311,6 +338,7 @@ export class Node implements AsyncDisposable {
           calls: counters.callsOpen,
           services: this.#registry.services().map((service) => service.typeName),
         },
+        ...(this.#replication === undefined ? {} : { raft: this.#replication.status() }),
       },
     };
   }
@@ -321,6 +349,9 @@ export class Node implements AsyncDisposable {
     this.#health.serving = false;
     this.#health.close();
     const graceMs = this.config.rpc.drain_timeout;
+    await this.#replication?.handOver();
+    // Ends the streams between nodes, for which the server would otherwise wait.
+    await this.#replication?.stop();
     await Promise.all([this.#server.stop(graceMs), this.#admin?.stop(graceMs)]);
     await this.#release();
     this.#logger.info("stopped");
@@ -328,6 +359,7 @@ export class Node implements AsyncDisposable {
 
   async #release(): Promise<void> {
     this.#loop.stop();
+    await this.#replication?.stop();
     this.rpc.close();
     await this.#server.stop(0);
     await this.#admin?.stop(0);

@@ -57,7 +57,7 @@ function hasUnappliedChange(replica: Replica): boolean {
 
 /** A replica that cannot write cannot lead either. */
 function isDiskStalled(replica: Replica): boolean {
-  return replica.log.durability.waitingTicks >= replica.options.electionTicks;
+  return replica.log.durability.waitingTicks >= replica.options.diskStallTicks;
 }
 
 function askForPreVotes(replica: Replica): void {

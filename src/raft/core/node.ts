@@ -14,7 +14,7 @@ import {
   resign,
   resignAsRemoved,
 } from "./election.ts";
-import type { StoredLog } from "./log.ts";
+import { entryBytes, type StoredLog } from "./log.ts";
 import {
   changeEntry,
   forgetConfigurations,
@@ -41,6 +41,7 @@ import { requestTransfer, type TransferResult } from "./transfer.ts";
 import {
   type Configuration,
   type ConfigurationChange,
+  type Entry,
   EntryType,
   type HardState,
   type LogIndex,
@@ -191,6 +192,24 @@ export class RaftNode {
   /** Only by an operator's command, on a replica that has not run yet: see repair.ts. */
   repair(configuration: Configuration): void {
     repair(this.#replica, configuration);
+  }
+
+  /**
+   * Applied entries from this one on, about so many bytes and at least one if there is one;
+   * `compacted` when the first is gone. For observers, who follow what is committed.
+   */
+  committedFrom(from: LogIndex, bytesMax: number, to: LogIndex): readonly Entry[] | "compacted" {
+    const { log } = this.#replica;
+    if (from < log.firstIndex) return "compacted";
+    const entries: Entry[] = [];
+    let bytes = 0;
+    for (let index: number = from; index <= to && bytes < bytesMax; index++) {
+      const entry = log.entry(index as LogIndex);
+      if (entry === undefined) break;
+      entries.push(entry);
+      bytes += entryBytes(entry);
+    }
+    return entries;
   }
 
   status(): Status {

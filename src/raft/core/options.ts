@@ -17,6 +17,8 @@ export interface Options {
   /** A follower campaigns after one to two of these without a leader. */
   readonly electionTicks: number;
   readonly heartbeatTicks: number;
+  /** A leader whose disk makes no progress for so long resigns; a follower does not campaign. */
+  readonly diskStallTicks: number;
   /** Ask whether an election could be won before the term is raised (section 9.6). */
   readonly preVote: boolean;
   /** A leader that does not hear of a quorum resigns; a voter that hears its leader votes for nobody. */
@@ -44,6 +46,7 @@ export interface Options {
 export const defaultOptions: Omit<Options, "id"> = {
   electionTicks: 10,
   heartbeatTicks: 1,
+  diskStallTicks: 10,
   preVote: true,
   checkQuorum: true,
   readMode: ReadMode.readIndex,
@@ -62,10 +65,13 @@ export const defaultOptions: Omit<Options, "id"> = {
 export function makeOptions(
   given: Partial<Options> & { readonly id: ReplicaId },
 ): Options {
-  const options = { ...defaultOptions, ...given };
+  const diskStallTicks = given.diskStallTicks ?? given.electionTicks ??
+    defaultOptions.diskStallTicks;
+  const options = { ...defaultOptions, ...given, diskStallTicks };
   assert(isReplicaId(options.id), "a replica id is a number above 0");
   const limits = [
     options.heartbeatTicks,
+    options.diskStallTicks,
     options.leaseMarginTicks,
     options.inflightMessagesMax,
     options.inflightBytesMax,

@@ -53,5 +53,5 @@ function tickLeader(replica: Replica): void {
  */
 function isDiskStalled(replica: Replica): boolean {
   const { waitingTicks } = replica.log.durability;
-  return waitingTicks >= replica.options.electionTicks && !replica.tracker.isSoleVoter(replica.id);
+  return waitingTicks >= replica.options.diskStallTicks && !replica.tracker.isSoleVoter(replica.id);
 }

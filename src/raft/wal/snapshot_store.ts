@@ -101,12 +101,18 @@ export class SnapshotStore {
 
   /**
    * The newest snapshot that is whole and not older than `least`, the log's mark: behind an older
-   * one, entries are missing. Undefined when there is none and none is needed.
+   * one, entries are missing. Undefined when there is none and none is needed. `fits` says whether
+   * it belongs to the log: a crash may have come between a leader's snapshot and its mark there.
    */
-  async read(group: number, least: number): Promise<FoundSnapshot | undefined> {
+  async read(
+    group: number,
+    least: number,
+    fits: (meta: SnapshotMeta) => boolean = () => true,
+  ): Promise<FoundSnapshot | undefined> {
     const damaged: LogError[] = [];
     for (const stored of [...this.#stored.get(group) ?? []].reverse()) {
       if (stored.meta.index < least) break;
+      if (!fits(stored.meta)) continue;
       if (stored.damage === undefined) {
         try {
           const reader = await SnapshotReader.open(this.#disk, stored.path, this.#options.logId);

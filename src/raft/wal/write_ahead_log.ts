@@ -120,6 +120,11 @@ export class WriteAheadLog {
     return this.#durable;
   }
 
+  /** A batch is on its way to the disk. */
+  get isWriting(): boolean {
+    return this.#running !== undefined;
+  }
+
   /** With `low`, new proposals are to be refused; what Raft itself must write still goes out. */
   get space(): SpaceState {
     return this.#space;

@@ -1,0 +1,155 @@
+/**
+ * What a node replicates: the consensus module and, on it, the key-value store. Loaded only where
+ * the configuration enables it.
+ */
+import type { JsonObject } from "../base/log_json.ts";
+import { type Address, formatAddress } from "../base/address.ts";
+import { Code, CoveyError } from "../base/error.ts";
+import type { Logger } from "../base/log.ts";
+import type { Config } from "../config/types.ts";
+import { Raft } from "../gen/covey/raft/v1/raft_pb.ts";
+import { Transport } from "../gen/covey/raft/v1/transport_pb.ts";
+import type { KvResult } from "../kv/core/result.ts";
+import { KvMachine } from "../kv/core/kv_machine.ts";
+import { Cluster } from "../raft/cluster.ts";
+import { MemoryDisk } from "../raft/memory_disk.ts";
+import { bestSuccessor, Operator } from "../raft/operator.ts";
+import type { RaftOptions } from "../raft/options.ts";
+import { TransportService } from "../raft/transport_service.ts";
+import type { Runtime } from "../runtime/port.ts";
+import type { ServiceRegistry } from "../ttrpc/registry.ts";
+import type { NodeRpc } from "./rpc.ts";
+
+/** Dialling another node: short, because Raft tries again by itself. */
+const dialMs = 2_000;
+const backoff = { firstMs: 50, mostMs: 1_000 };
+/** How long a leader that stops looks for a successor. */
+const handoverMs = 2_000;
+
+export interface ReplicationParts {
+  readonly runtime: Runtime;
+  readonly config: Config;
+  readonly logger: Logger;
+  readonly registry: ServiceRegistry;
+  readonly rpc: NodeRpc;
+  readonly nodeId: string;
+  readonly name: string;
+  /** The data directory; undefined when everything is in memory. */
+  readonly directory: string | undefined;
+  /** Of the mesh listener, as bound. */
+  readonly listening: readonly Address[];
+}
+
+export class Replication {
+  readonly #parts: ReplicationParts;
+  readonly cluster: Cluster<KvResult>;
+
+  constructor(parts: ReplicationParts) {
+    this.#parts = parts;
+    const { runtime, config, logger, rpc, directory, nodeId, name } = parts;
+    const raftLogger = logger.child("raft");
+    this.cluster = new Cluster({
+      disk: directory === undefined ? new MemoryDisk() : runtime.disk,
+      clock: runtime.clock,
+      random: runtime.random,
+      logger: raftLogger,
+      options: raftOptions(config),
+      directory: directory ?? "/memory",
+      nodeId,
+      name,
+      address: advertised(config, parts.listening),
+      join: config.cluster.join,
+      expect: config.cluster.expect,
+      channel: (address) => rpc.channel(address, { peer: "covey", dialTimeoutMs: dialMs, backoff }),
+      machine: new KvMachine(),
+      fatal: (error) => {
+        raftLogger.error("the log cannot be written: the process ends", { cause: error });
+        runtime.host.exit(1);
+      },
+      started: () => {},
+    });
+    parts.registry.add(Transport, new TransportService(this.cluster).handlers());
+    parts.registry.add(Raft, new Operator(this.cluster, runtime.clock).handlers());
+  }
+
+  /** Rejects with a CoveyError that says what is wrong with the data directory. */
+  async start(): Promise<void> {
+    await this.cluster.start();
+  }
+
+  /** Why the node cannot serve; undefined when it can. */
+  problem(): string | undefined {
+    const { problem, root } = this.cluster;
+    if (problem !== undefined || root === undefined) return problem;
+    if (root.isRestoring) return "the store is being filled from a snapshot";
+    if (root.leader === undefined) return "there is no leader";
+    return undefined;
+  }
+
+  status(): JsonObject {
+    const { root, record, problem } = this.cluster;
+    if (root === undefined) return { state: "founding", problem: problem ?? "" };
+    const { leader } = root;
+    return {
+      state: root.stopped === undefined ? root.role : "stopped",
+      clusterId: record?.clusterId ?? "",
+      replica: root.replica,
+      term: root.term,
+      leader: leader === undefined ? null : { replica: leader.replica, name: leader.name },
+      committed: root.committed,
+      applied: root.applied,
+    };
+  }
+
+  /** Hands leadership over, so that the others need not notice that this node is gone. */
+  async handOver(): Promise<void> {
+    const { root } = this.cluster;
+    if (root === undefined || !root.leads) return;
+    const target = bestSuccessor(root.status());
+    if (target === undefined) return;
+    root.transfer(target);
+    const { clock } = this.#parts.runtime;
+    const untilMs = clock.monotonicMs() + handoverMs;
+    while (root.leads && clock.monotonicMs() < untilMs) {
+      await root.leaderChanged(untilMs - clock.monotonicMs());
+    }
+  }
+
+  stop(): Promise<void> {
+    return this.cluster.stop();
+  }
+}
+
+/** Where other nodes reach this one. */
+function advertised(config: Config, listening: readonly Address[]): string {
+  if (config.node.advertise !== undefined) return config.node.advertise;
+  const [first] = listening;
+  const everywhere = first.kind === "tcp" && (first.host === "0.0.0.0" || first.host === "::");
+  if (everywhere && (config.cluster.join.length > 0 || config.cluster.expect > 1)) {
+    throw new CoveyError(
+      Code.invalidArgument,
+      `node.advertise: not set, and nobody can dial ${formatAddress(first)}, the first of ` +
+        "node.listen; name the address at which the other nodes reach this one",
+    );
+  }
+  return formatAddress(first);
+}
+
+function raftOptions({ raft }: Config): RaftOptions {
+  return {
+    heartbeatMs: raft.heartbeat_interval,
+    electionMs: raft.election_timeout,
+    diskStallMs: raft.disk_stall_timeout,
+    segmentBytes: raft.segment_bytes,
+    lowWaterBytes: raft.low_water_bytes,
+    snapshotLogBytes: raft.snapshot_log_bytes,
+    catchUpBytes: raft.catch_up_bytes,
+    appendBytesMax: raft.append_bytes_max,
+    inflightBytesMax: raft.inflight_bytes_max,
+    inflightMessagesMax: raft.inflight_messages_max,
+    uncommittedBytesMax: raft.uncommitted_bytes_max,
+    proposalsMax: raft.proposals_max,
+    requestMs: raft.request_timeout,
+    leaseReads: raft.lease_reads,
+  };
+}

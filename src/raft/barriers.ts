@@ -1,0 +1,128 @@
+/**
+ * Linearizable reads that wait. All that come while a request for the read index is under way share
+ * the next one, as in etcd: reads cost rounds of heartbeats by time, not by number.
+ */
+import type { CoveyError } from "../base/error.ts";
+
+export interface Barrier {
+  readonly deadlineMs: number;
+  resolve(): void;
+  reject(error: CoveyError): void;
+  over: boolean;
+  /** Lets go of what the waiter holds, when it is over. */
+  release?: () => void;
+}
+
+interface Indexed {
+  readonly index: number;
+  readonly barriers: readonly Barrier[];
+}
+
+/** Requests for the index under way at the same time. */
+const requestsMax = 2;
+
+export class Barriers {
+  #open: Barrier[] = [];
+  readonly #asked = new Map<number, readonly Barrier[]>();
+  /** Ascending by index: they wait for the machine. */
+  #indexed: Indexed[] = [];
+  #nextDeadlineMs = Infinity;
+  /** Dropped requests' waiters, who ask again at the next tick. */
+  #later: Barrier[] = [];
+
+  get size(): number {
+    let size = this.#open.length + this.#later.length;
+    for (const barriers of this.#asked.values()) size += barriers.length;
+    for (const { barriers } of this.#indexed) size += barriers.length;
+    return size;
+  }
+
+  /** Somebody waits, and a request may be made. */
+  get wantsIndex(): boolean {
+    return this.#open.length > 0 && this.#asked.size < requestsMax;
+  }
+
+  add(barrier: Barrier): void {
+    this.#open.push(barrier);
+    if (barrier.deadlineMs < this.#nextDeadlineMs) this.#nextDeadlineMs = barrier.deadlineMs;
+  }
+
+  /** A request was made for everybody who waits without one. */
+  asked(request: number): void {
+    this.#asked.set(request, this.#open);
+    this.#open = [];
+  }
+
+  /** The request's answer. */
+  indexed(request: number, index: number, applied: number): void {
+    const barriers = this.#asked.get(request);
+    if (barriers === undefined) return;
+    this.#asked.delete(request);
+    if (index <= applied) resolveAll(barriers);
+    else this.#insert({ index, barriers });
+  }
+
+  /** The request will not be answered: they ask again at the next tick, within their time. */
+  dropped(request: number): void {
+    const barriers = this.#asked.get(request);
+    if (barriers === undefined) return;
+    this.#asked.delete(request);
+    this.#later.push(...barriers.filter(({ over }) => !over));
+  }
+
+  applied(index: number): void {
+    let done = 0;
+    while (done < this.#indexed.length && this.#indexed[done].index <= index) {
+      resolveAll(this.#indexed[done++].barriers);
+    }
+    if (done > 0) this.#indexed = this.#indexed.slice(done);
+  }
+
+  /** A tick: ends those whose time is over. */
+  expire(nowMs: number, error: () => CoveyError): void {
+    if (this.#later.length > 0) {
+      this.#open.push(...this.#later);
+      this.#later = [];
+    }
+    if (nowMs < this.#nextDeadlineMs) return;
+    let next = Infinity;
+    for (
+      const barriers of [
+        this.#open,
+        ...this.#asked.values(),
+        ...this.#indexed.map((one) => one.barriers),
+      ]
+    ) {
+      for (const barrier of barriers) {
+        if (barrier.over) continue;
+        if (barrier.deadlineMs <= nowMs) {
+          barrier.over = true;
+          barrier.release?.();
+          barrier.reject(error());
+        } else next = Math.min(next, barrier.deadlineMs);
+      }
+    }
+    this.#open = this.#open.filter(({ over }) => !over);
+    this.#nextDeadlineMs = next;
+  }
+
+  close(error: () => CoveyError): void {
+    this.#nextDeadlineMs = -Infinity;
+    this.expire(Infinity, error);
+  }
+
+  #insert(indexed: Indexed): void {
+    let at = this.#indexed.length;
+    while (at > 0 && this.#indexed[at - 1].index > indexed.index) at--;
+    this.#indexed.splice(at, 0, indexed);
+  }
+}
+
+function resolveAll(barriers: readonly Barrier[]): void {
+  for (const barrier of barriers) {
+    if (barrier.over) continue;
+    barrier.over = true;
+    barrier.release?.();
+    barrier.resolve();
+  }
+}

@@ -1,0 +1,306 @@
+/**
+ * The consensus module of one node, from nothing to a running group: remembers which cluster the
+ * node is part of, founds or joins one, opens what is on disk, and starts the groups.
+ *
+ * States: `founding` (no cluster yet; the node serves, and says what it waits for) → `running` →
+ * `stopped`. A node whose data directory names a cluster starts as `running` or not at all.
+ */
+import { Code, CoveyError } from "../base/error.ts";
+import type { Identity } from "../base/identity.ts";
+import type { Logger } from "../base/log.ts";
+import type { Clock, Disk, Random } from "../runtime/port.ts";
+import type { Channel } from "../ttrpc/channel.ts";
+import type {
+  IdentifyRequest,
+  IdentifyResponseSchema,
+  InviteRequest,
+} from "../gen/covey/raft/v1/transport_pb.ts";
+import type { MessageInitShape } from "npm:@bufbuild/protobuf@2.17.0";
+import {
+  clusterIdOf,
+  type ClusterRecord,
+  readClusterRecord,
+  writeClusterRecord,
+} from "./cluster_record.ts";
+import { Founding } from "./founding.ts";
+import type { Group } from "./group.ts";
+import { foundGroup, joinGroup, reopenGroup } from "./group_start.ts";
+import { identityProblem } from "./hello.ts";
+import { RaftHost } from "./host.ts";
+import type { Machine } from "./machine.ts";
+import { fromWire, type Member, toWire } from "./members.ts";
+import type { RaftOptions } from "./options.ts";
+import { openStorage, type Storage } from "./storage.ts";
+import type { LogError } from "./wal/error.ts";
+
+/** The group of the key-value store, which also knows where the others are. */
+export const rootGroup = 0;
+
+export interface ClusterParts<Result> {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly options: RaftOptions;
+  /** The node's data directory. */
+  readonly directory: string;
+  readonly nodeId: string;
+  readonly name: string;
+  /** Where other nodes reach the mesh listener. */
+  readonly address: string;
+  readonly join: readonly string[];
+  readonly expect: number;
+  readonly channel: (address: string) => Channel;
+  /** The root group's machine. */
+  readonly machine: Machine<Result>;
+  /** The log has failed: the process must end. */
+  readonly fatal: (error: LogError) => void;
+  /** The root group is there. */
+  readonly started: (group: Group<Result>) => void;
+}
+
+// deno-lint-ignore no-explicit-any
+export class Cluster<Result = any> {
+  readonly logger: Logger;
+  readonly #parts: ClusterParts<Result>;
+  readonly #instance: bigint;
+  #host: RaftHost | undefined = undefined;
+  #root: Group<Result> | undefined = undefined;
+  #storage: Storage | undefined = undefined;
+  #founding: Founding | undefined = undefined;
+  #foundingRun: Promise<void> | undefined = undefined;
+  #record: ClusterRecord | undefined = undefined;
+  #failure: CoveyError | undefined = undefined;
+  #inviting = false;
+  #stopped = false;
+
+  constructor(parts: ClusterParts<Result>) {
+    this.#parts = parts;
+    this.logger = parts.logger;
+    const bytes = new Uint8Array(8);
+    parts.random.fill(bytes);
+    // 0 stands for "not known yet".
+    this.#instance = new DataView(bytes.buffer).getBigUint64(0) | 1n;
+  }
+
+  /** Undefined while the node is part of no cluster. */
+  get host(): RaftHost | undefined {
+    return this.#host;
+  }
+
+  get root(): Group<Result> | undefined {
+    return this.#root;
+  }
+
+  get record(): ClusterRecord | undefined {
+    return this.#record;
+  }
+
+  get storage(): Storage | undefined {
+    return this.#storage;
+  }
+
+  get random(): Random {
+    return this.#parts.random;
+  }
+
+  /** What keeps the node from being part of a running cluster; undefined when nothing does. */
+  get problem(): string | undefined {
+    if (this.#failure !== undefined) return this.#failure.rawMessage;
+    if (this.#root !== undefined) return this.#root.stopped?.rawMessage;
+    return this.#founding?.waitingFor ?? "the cluster is being started";
+  }
+
+  /** Rejects when what is on disk cannot be used. A cluster may be founded long after this. */
+  async start(): Promise<void> {
+    const { disk, directory, join, expect } = this.#parts;
+    const record = await readClusterRecord(disk, directory);
+    if (record?.founded === true) return await this.#open(record);
+    const alone = join.length === 0 && expect <= 1;
+    if (alone && record === undefined) {
+      const { nodeId, name, address } = this.#parts;
+      const founders = [{ replica: 1, nodeId, name, address }];
+      return await this.#open({
+        clusterId: clusterIdOf([nodeId]),
+        replica: 1,
+        founders,
+        founded: false,
+      });
+    }
+    this.#founding = this.#newFounding(record);
+    this.#foundingRun = this.#found(this.#founding);
+  }
+
+  #newFounding(promised: ClusterRecord | undefined): Founding {
+    const { clock, nodeId, name, address, join, expect, channel, disk, directory } = this.#parts;
+    return new Founding({
+      clock,
+      logger: this.logger,
+      self: { nodeId, name, address },
+      join,
+      expect,
+      channel,
+      promised,
+      promise: (made) => writeClusterRecord(disk, directory, made),
+    });
+  }
+
+  async #found(founding: Founding): Promise<void> {
+    try {
+      const record = await founding.run();
+      if (record === undefined || this.#stopped || this.#inviting) return;
+      await this.#open(record);
+      this.logger.info("the cluster is founded", { clusterId: record.clusterId });
+    } catch (error) {
+      if (this.#stopped) return;
+      this.#failure = CoveyError.from(error, Code.internal);
+      this.logger.error("the cluster could not be founded", { cause: error });
+    } finally {
+      founding.stop();
+    }
+  }
+
+  async #open(record: ClusterRecord, members?: readonly Member[]): Promise<void> {
+    const { disk, directory } = this.#parts;
+    const host = this.#makeHost(record);
+    const storage = await this.#openStorage(record, host);
+    this.#storage = storage;
+    const parts = {
+      host,
+      storage,
+      id: rootGroup,
+      name: "kv",
+      replica: record.replica,
+      machine: this.#parts.machine,
+      logger: this.logger,
+      random: host.random(),
+    };
+    host.begin(storage);
+    try {
+      const recovered = storage.groups.get(rootGroup);
+      const group = recovered !== undefined
+        ? await reopenGroup(parts, recovered)
+        : members !== undefined
+        ? await joinGroup(parts, members)
+        : await foundGroup(parts, record.founders);
+      if (!record.founded) await writeClusterRecord(disk, directory, { ...record, founded: true });
+      this.#record = { ...record, founded: true };
+      this.#host = host;
+      this.#root = group;
+      host.add(group);
+      this.#parts.started(group);
+    } catch (error) {
+      await host.stop();
+      throw error;
+    }
+  }
+
+  #openStorage(record: ClusterRecord, host: RaftHost): Promise<Storage> {
+    const { disk, random, options, directory, nodeId } = this.#parts;
+    const { clusterId, replica } = record;
+    return openStorage({
+      disk,
+      random,
+      logger: this.logger,
+      directory: `${directory}/raft`,
+      clusterId,
+      nodeId,
+      replicas: [{ group: rootGroup, replica }],
+      create: !record.founded,
+      options,
+    }, {
+      durable: (ticket) => host.durable(ticket),
+      failed: (error) => host.failed(error),
+      space: (state) => host.space(state),
+    });
+  }
+
+  #makeHost(record: ClusterRecord): RaftHost {
+    const { clock, random, options, nodeId, name, address, channel, fatal } = this.#parts;
+    return new RaftHost({
+      clock,
+      random,
+      logger: this.logger,
+      options,
+      facts: { clusterId: record.clusterId, nodeId, name, address, instance: this.#instance },
+      channel,
+      fatal,
+    });
+  }
+
+  // -------------------------------------------------------------------------------------------
+  // What other nodes ask
+
+  identify(
+    request: IdentifyRequest,
+    identity: Identity,
+  ): MessageInitShape<typeof IdentifyResponseSchema> {
+    const { asker } = request;
+    if (asker !== undefined) {
+      const problem = identityProblem(identity, asker.nodeId);
+      if (problem !== undefined) throw problem;
+      if (this.#record === undefined) this.#founding?.met(asker);
+    }
+    const { nodeId, name, address } = this.#parts;
+    return {
+      self: this.#founding?.founder ?? { nodeId, name, address },
+      clusterId: this.#record?.clusterId ?? "",
+      founders: this.#record?.founders.map(toWire) ?? [],
+    };
+  }
+
+  /** A leader has made this node a replica. */
+  async invited(request: InviteRequest, _identity: Identity): Promise<Record<never, never>> {
+    const { nodeId } = this.#parts;
+    if (request.nodeId !== nodeId) {
+      throw new CoveyError(
+        Code.failedPrecondition,
+        `this is node ${nodeId}, not ${request.nodeId}: was its data directory lost?`,
+      );
+    }
+    const replica = Number(request.replica);
+    const known = this.#record;
+    if (known !== undefined) {
+      if (known.clusterId === request.clusterId && known.replica === replica) return {};
+      throw new CoveyError(
+        Code.failedPrecondition,
+        `this node belongs to cluster ${known.clusterId} as replica ${known.replica}: to add it, ` +
+          "stop it and give it an empty data directory",
+      );
+    }
+    const promised = this.#founding?.founder.complete === true;
+    if (promised || this.#inviting || this.#founding === undefined) {
+      throw new CoveyError(
+        Code.failedPrecondition,
+        "this node is about to found a cluster itself: check cluster.join and cluster.expect",
+      );
+    }
+    this.#inviting = true;
+    try {
+      this.#founding.stop();
+      await this.#foundingRun;
+      const members = request.members.map(fromWire);
+      await this.#open(
+        { clusterId: request.clusterId, replica, founders: [], founded: false },
+        members,
+      );
+      this.logger.info("this node was added to a cluster", {
+        clusterId: request.clusterId,
+        replica,
+      });
+      return {};
+    } catch (error) {
+      this.#failure = CoveyError.from(error, Code.internal);
+      throw error;
+    } finally {
+      this.#inviting = false;
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#founding?.stop();
+    await this.#foundingRun;
+    await this.#host?.stop();
+  }
+}

@@ -1,0 +1,78 @@
+/**
+ * The commit stream: what observers follow, who are no members of the group and cost its leader
+ * nothing. Any replica serves it. It is resumable: an observer says which entry it wants next, and
+ * gets a snapshot first where that entry is gone.
+ */
+import type { MessageInitShape } from "npm:@bufbuild/protobuf@2.17.0";
+import { Code, CoveyError } from "../base/error.ts";
+import type { FollowRequest, FollowResponseSchema } from "../gen/covey/raft/v1/transport_pb.ts";
+import type { LogIndex, Term } from "./core/types.ts";
+import type { GroupOfAny } from "./group_types.ts";
+import type { RaftHost } from "./host.ts";
+import { encodeEntries, encodeMeta } from "./wire.ts";
+
+type FollowInit = MessageInitShape<typeof FollowResponseSchema>;
+
+/** Data in one answer. */
+const pageBytes = 64 << 10;
+
+export async function* follow(
+  host: RaftHost,
+  request: FollowRequest,
+  signal: AbortSignal,
+): AsyncGenerator<FollowInit> {
+  if (request.clusterId !== "" && request.clusterId !== host.clusterId) {
+    throw new CoveyError(
+      Code.failedPrecondition,
+      `this node belongs to cluster ${host.clusterId}, not to ${request.clusterId}`,
+    );
+  }
+  const group = host.group(request.group);
+  if (group === undefined) {
+    throw new CoveyError(Code.notFound, `this node has no replica of group ${request.group}`);
+  }
+  let next = Math.max(1, Number(request.fromIndex));
+  for (;;) {
+    if (signal.aborted) return;
+    const page = group.committedFrom(next as LogIndex, pageBytes);
+    if (page === "compacted") {
+      const { index } = yield* sendSnapshot(host, group);
+      next = index + 1;
+      continue;
+    }
+    if (page.length === 0) {
+      await group.advanced(next as LogIndex, signal);
+      continue;
+    }
+    yield {
+      index: BigInt(next),
+      entries: encodeEntries(page, 0 as Term),
+      commit: BigInt(group.committed),
+    };
+    next += page.length;
+  }
+}
+
+/** The newest snapshot, in pieces. */
+async function* sendSnapshot(
+  host: RaftHost,
+  group: GroupOfAny,
+): AsyncGenerator<FollowInit, { readonly index: number }> {
+  const found = await host.store.read(group.id, 1, ({ index }) => index <= group.applied);
+  if (found === undefined) {
+    throw new CoveyError(Code.unavailable, "there is no snapshot to begin with yet: try again");
+  }
+  const { reader } = found;
+  const { meta } = reader.header;
+  try {
+    const { bytes } = reader.source;
+    for (let offset = 0; offset < bytes;) {
+      const data = (await reader.read(offset)).slice();
+      offset += data.length;
+      yield { snapshot: { meta: encodeMeta(meta), data, last: offset === bytes } };
+    }
+  } finally {
+    await reader.close();
+  }
+  return meta;
+}

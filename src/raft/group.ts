@@ -1,0 +1,503 @@
+/**
+ * One group on this node: a replica of the core, the machine that it drives, and whoever waits for
+ * either. The host ({@link RaftHost}) gives it turns; a turn asks the core what is to be done, hands
+ * it to the log, the peers and the machine, and ends when the core has nothing more to say.
+ */
+import { Code, CoveyError } from "../base/error.ts";
+import type { Subscription } from "../runtime/port.ts";
+import type { Channel } from "../ttrpc/channel.ts";
+import { Applier } from "./applier.ts";
+import { CatchUp } from "./catch_up.ts";
+import { RaftNode } from "./core/node.ts";
+import { type Leadership, type Ready, Role } from "./core/ready.ts";
+import type { Status } from "./core/status.ts";
+import {
+  type ConfigurationChange,
+  type Entry,
+  type LogIndex,
+  type Message,
+  MessageType,
+  noReplica,
+  type SnapshotMeta,
+} from "./core/types.ts";
+import { coreOptions, ticksOf } from "./core_options.ts";
+import { type Flight, Flights } from "./flights.ts";
+import { GroupEvents } from "./group_events.ts";
+import type { GroupSnapshots, TakenSnapshot } from "./group_snapshots.ts";
+import type {
+  GroupHost,
+  GroupObserver,
+  GroupParts,
+  LeaderHint,
+  RequestOptions,
+} from "./group_types.ts";
+import type { Machine } from "./machine.ts";
+import { type DriverCommand, encodeDriverCommand, type Members } from "./members.ts";
+import { ticksPerHeartbeat } from "./options.ts";
+import { noReadInTime, notProposed } from "./proposals.ts";
+import { GroupRequests } from "./requests.ts";
+import { SnapshotKeeper } from "./snapshot_keeper.ts";
+
+export class Group<Result> {
+  readonly id: number;
+  readonly name: string;
+  readonly replica: number;
+  readonly machine: Machine<Result>;
+  readonly members: Members;
+  readonly #host: GroupHost;
+  readonly #node: RaftNode;
+  readonly #applier: Applier<Result>;
+  readonly #snapshots: GroupSnapshots;
+  readonly #catchUp: CatchUp;
+  readonly #keeper: SnapshotKeeper;
+  readonly #events: GroupEvents<Result>;
+  readonly #requests: GroupRequests<Result>;
+  readonly #flights = new Flights();
+  #leadership: Leadership;
+  #leading = false;
+  #committed: LogIndex;
+  #toldApplied: LogIndex;
+  #restoring = false;
+  #stopped: CoveyError | undefined = undefined;
+  #electionTicks: number;
+
+  constructor(parts: GroupParts<Result>) {
+    const { host, stored, machine } = parts;
+    this.#host = host;
+    this.id = parts.id;
+    this.name = parts.name;
+    this.replica = parts.replica;
+    this.machine = machine;
+    this.members = parts.members;
+    this.#events = new GroupEvents(host.clock);
+    this.#requests = new GroupRequests(this, host);
+    this.#electionTicks = ticksOf(host.options, host.options.electionMs);
+    this.#node = new RaftNode(coreOptions(host.options, parts.replica), stored, parts.random);
+    const { role, term, leader, applied } = this.#node.status();
+    this.#leadership = { role, term, leader };
+    this.#committed = applied;
+    this.#toldApplied = applied;
+    this.#applier = new Applier(machine, host.clock, applied, {
+      applied: (entry, data, result) => this.#applied(entry, data, result),
+      configured: (entry) => this.#configured(entry),
+      commanded: (command) => this.#commanded(command),
+      progressed: (index) => this.#progressed(index),
+      stuck: (entry, why) => this.#stop(why, entry),
+    });
+    this.#snapshots = parts.snapshots({
+      metaNow: () => {
+        this.#tellApplied(this.#applier.index);
+        return this.#node.snapshotMeta(this.#applier.index);
+      },
+      stored: (meta) => {
+        if (this.#stopped === undefined) this.#keeper.stored(meta);
+      },
+    });
+    this.#catchUp = new CatchUp(host.options.catchUpBytes, stored.entries);
+    this.#keeper = new SnapshotKeeper({
+      group: parts.id,
+      host,
+      node: this.#node,
+      snapshots: this.#snapshots,
+      catchUp: this.#catchUp,
+      mayBegin: () => this.#applier.isBetweenEntries && !this.#restoring,
+    });
+  }
+
+  // -------------------------------------------------------------------------------------------
+  // What users see
+
+  get clusterId(): string {
+    return this.#host.clusterId;
+  }
+
+  get term(): number {
+    return this.#leadership.term;
+  }
+
+  get role(): Role {
+    return this.#leadership.role;
+  }
+
+  get committed(): number {
+    return this.#committed;
+  }
+
+  get applied(): number {
+    return this.#applier.index;
+  }
+
+  /** This node leads; it may not have applied yet what earlier leaders committed. */
+  get leads(): boolean {
+    return this.#leadership.role === Role.leader;
+  }
+
+  /** It leads, and has applied everything that earlier leaders committed. */
+  get isLeading(): boolean {
+    return this.#leading;
+  }
+
+  /** The machine is being filled from a snapshot. */
+  get isRestoring(): boolean {
+    return this.#restoring;
+  }
+
+  /** Why the group does not go on here; undefined while it does. */
+  get stopped(): CoveyError | undefined {
+    return this.#stopped;
+  }
+
+  get leader(): LeaderHint | undefined {
+    const { leader } = this.#leadership;
+    return leader === noReplica ? undefined : this.members.get(leader) ??
+      { replica: leader, nodeId: "", name: "", address: "" };
+  }
+
+  get pending(): { readonly proposals: number; readonly reads: number } {
+    return { proposals: this.#requests.proposals.size, reads: this.#requests.barriers.size };
+  }
+
+  get electionTimeoutMs(): number {
+    return this.#electionTicks * this.#host.options.heartbeatMs / ticksPerHeartbeat;
+  }
+
+  status(): Status {
+    return this.#node.status();
+  }
+
+  observe(observer: GroupObserver<Result>): Subscription {
+    return this.#events.observe(observer);
+  }
+
+  /** Resolves at the next change of the leader, or when the time is over. */
+  leaderChanged(timeoutMs: number): Promise<void> {
+    return this.#events.leaderChanged(timeoutMs);
+  }
+
+  /** Resolves once the entry at `index` is applied or the signal fires; rejects at the group's end. */
+  advanced(index: LogIndex, signal: AbortSignal): Promise<void> {
+    if (this.#stopped !== undefined) return Promise.reject(this.#stopped);
+    if (this.#applier.index >= index || signal.aborted) return Promise.resolve();
+    return this.#events.advanced(index, signal);
+  }
+
+  /** Proposes from any node; see the rejections of `KvGroup.propose`. */
+  propose(data: Uint8Array, options?: RequestOptions): Promise<Result> {
+    return this.#requests.propose(data, options);
+  }
+
+  /** Proposes an entry's bytes here or not at all. */
+  proposeHere(encoded: Uint8Array, options: RequestOptions): Promise<Result> {
+    return this.#requests.proposeHere(encoded, options);
+  }
+
+  /** Resolves when the machine here has everything that was acknowledged before the call. */
+  barrier(options?: RequestOptions): Promise<void> {
+    return this.#requests.barrier(options);
+  }
+
+  leaderChannel(options?: RequestOptions): Promise<"self" | Channel> {
+    return this.#requests.leaderChannel(options);
+  }
+
+  /** A command of the consensus module's own; resolves when it is applied. Leaders only. */
+  async command(command: DriverCommand, options: RequestOptions = {}): Promise<void> {
+    await this.proposeHere(encodeDriverCommand(command), options);
+  }
+
+  /** Proposes a change of the configuration and waits until it is applied here. Leaders only. */
+  change(change: ConfigurationChange, options?: RequestOptions): Promise<void> {
+    return this.#requests.change(this.#node, change, options);
+  }
+
+  /** Committed and applied entries from this one on, about so many bytes; `compacted` when gone. */
+  committedFrom(from: LogIndex, bytesMax: number): readonly Entry[] | "compacted" {
+    return this.#node.committedFrom(from, bytesMax, this.#applier.index);
+  }
+
+  /** Takes a snapshot now. */
+  async takeSnapshot(): Promise<TakenSnapshot> {
+    if (this.#stopped !== undefined) throw this.#stopped;
+    return await this.#keeper.take();
+  }
+
+  /** The log is held up by this group's old entries. */
+  wantSnapshot(): void {
+    this.#keeper.want();
+  }
+
+  transfer(target: number): ReturnType<RaftNode["transferLeadership"]> {
+    const result = this.#node.transferLeadership(target);
+    this.#host.schedule(this);
+    return result;
+  }
+
+  // -------------------------------------------------------------------------------------------
+  // What the host does with it
+
+  step(message: Message): void {
+    if (this.#stopped !== undefined) return;
+    this.#node.step(message);
+    this.#host.schedule(this);
+  }
+
+  tick(nowMs: number): void {
+    if (this.#stopped !== undefined) return;
+    this.#node.tick();
+    this.#requests.proposals.expire(nowMs);
+    this.#requests.barriers.expire(nowMs, () => noReadInTime());
+    if (!this.#restoring) this.#keeper.tick(nowMs);
+    if (
+      this.#node.hasReady() || this.#requests.proposals.hasQueued ||
+      this.#requests.barriers.wantsIndex
+    ) {
+      this.#host.schedule(this);
+    }
+  }
+
+  clockJumped(): void {
+    this.#node.clockJumped();
+  }
+
+  /** What the timeouts have to be, by what the host measured. */
+  adapt(electionMs: number): void {
+    if (this.#host.options.leaseReads) return;
+    const ticks = ticksOf(this.#host.options, electionMs);
+    // Each change draws the timeout anew: not for every little difference.
+    if (ticks <= this.#electionTicks * 1.25 && ticks >= this.#electionTicks * 0.5) return;
+    this.#electionTicks = ticks;
+    this.#node.setElectionTicks(ticks);
+  }
+
+  /** Whether this node should lead, seen from its disk. */
+  allowCandidacy(allowed: boolean): void {
+    this.#node.allowCandidacy(allowed);
+  }
+
+  unreachable(replica: number): void {
+    this.#node.unreachable(replica);
+    this.#host.schedule(this);
+  }
+
+  snapshotSent(replica: number, arrived: boolean): void {
+    this.#node.snapshotSent(replica, arrived);
+    this.#host.schedule(this);
+  }
+
+  /** The process that leads has ended: nobody needs to wait out its election timeout. */
+  leaderIsGone(): void {
+    if (this.#node.forgetLeader()) this.#host.schedule(this);
+  }
+
+  campaign(): void {
+    if (this.#stopped !== undefined || this.#leadership.leader !== noReplica) return;
+    this.#node.campaign();
+    this.#host.schedule(this);
+  }
+
+  /** Everything up to this ticket is durable. Says whether that gave the group something to do. */
+  durable(ticket: number): boolean {
+    const landed = this.#flights.land(ticket);
+    for (const flight of landed) this.#landed(flight);
+    if (landed.length === 0) return false;
+    this.#node.persisted(landed[landed.length - 1].batch);
+    return true;
+  }
+
+  /** One turn. */
+  run(): void {
+    while (this.#stopped === undefined) {
+      this.#propose();
+      if (this.#requests.barriers.wantsIndex && this.#mayRead()) {
+        this.#requests.barriers.asked(this.#node.readIndex());
+      }
+      if (!this.#node.hasReady()) return;
+      this.#handle(this.#node.ready());
+      this.#applier.run();
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped ??= new CoveyError(Code.unavailable, "the node is shutting down", {
+      sent: false,
+    });
+    this.#applier.stop();
+    this.#requests.proposals.close();
+    this.#requests.barriers.close(() => notProposed("the node is shutting down"));
+    this.#events.leaderIsKnown();
+    await this.#snapshots.cancel();
+  }
+
+  // -------------------------------------------------------------------------------------------
+  // A turn
+
+  #handle(ready: Ready): void {
+    const { snapshot, hardState, entries, mustSync } = ready;
+    if (ready.leadership !== undefined) this.#led(ready.leadership);
+    if (hardState !== undefined) this.#committed = hardState.commit;
+    let ticket = this.#flights.newestTicket;
+    if (snapshot !== undefined || hardState !== undefined || entries.length > 0) {
+      const written = this.#host.log.append(this.id, { snapshot, hardState, entries, mustSync });
+      if (mustSync) {
+        ticket = written;
+        this.#host.appended(written);
+      }
+      this.#catchUp.appended(entries);
+    }
+    const flight = { batch: ready.batch, ticket, afterSync: ready.afterSync, snapshot };
+    if (ticket <= this.#host.log.durable) {
+      this.#landed(flight);
+      this.#node.persisted(ready.batch);
+    } else this.#flights.push(flight);
+    if (snapshot !== undefined) this.#holdForSnapshot();
+    for (const message of ready.messages) this.#send(message);
+    if (ready.committed.length > 0) this.#applier.add(ready.committed);
+    for (const { request, index } of ready.reads) {
+      this.#requests.barriers.indexed(request, index, this.#applier.index);
+    }
+    for (const { kind, request } of ready.dropped) {
+      if (kind === "read") this.#requests.barriers.dropped(request);
+    }
+  }
+
+  #landed(flight: Flight): void {
+    for (const message of flight.afterSync) this.#send(message);
+    if (flight.snapshot !== undefined) void this.#restore(flight.snapshot);
+  }
+
+  #send(message: Message): void {
+    const to = this.members.get(message.to);
+    if (message.type === MessageType.snapshot) this.#host.sendSnapshot(this, to, message);
+    else this.#host.send(this, to, message);
+  }
+
+  #propose(): void {
+    while (this.#requests.proposals.hasQueued && this.#leadership.role === Role.leader) {
+      const { uncommittedBytesMax } = this.#host.options;
+      const taken = this.#requests.proposals.take(Math.min(1 << 20, uncommittedBytesMax));
+      if (taken.length === 0) continue;
+      const result = this.#node.propose(taken.map(({ data }) => data));
+      if (result.kind === "appended") {
+        this.#requests.proposals.placed(taken, result.index, result.term);
+        continue;
+      }
+      // Overload and transfers pass; the deadline ends what does not.
+      this.#requests.proposals.putBack(taken);
+      return;
+    }
+    // Leadership was lost before they were in the log: their proposers look for the new leader.
+    if (this.#requests.proposals.hasQueued && this.#leadership.role !== Role.leader) {
+      this.#requests.proposals.failQueued(() =>
+        notProposed("leadership was lost before it was proposed")
+      );
+    }
+  }
+
+  /** Without a leader a request for the index would only be dropped, again and again. */
+  #mayRead(): boolean {
+    return this.#leadership.leader !== noReplica;
+  }
+
+  #led(leadership: Leadership): void {
+    const before = this.#leadership;
+    this.#leadership = leadership;
+    if (leadership.role !== Role.leader && this.#leading) {
+      this.#leading = false;
+      this.#events.led(false);
+    }
+    if (before.leader === leadership.leader && before.term === leadership.term) return;
+    const { leader } = this;
+    this.#host.logger.info(leader === undefined ? "there is no leader" : "there is a leader", {
+      group: this.id,
+      term: leadership.term,
+      ...(leader === undefined ? {} : { replica: leader.replica, leader: leader.name }),
+    });
+    this.#events.leader(leader);
+    if (leader !== undefined) this.#events.leaderIsKnown();
+  }
+
+  // -------------------------------------------------------------------------------------------
+  // Applying
+
+  #applied(entry: Entry, data: Uint8Array, result: Result): void {
+    this.#catchUp.applied(entry);
+    this.#requests.proposals.applied(entry.index, entry.term, result);
+    this.#events.applied(entry, data, result);
+    const { role, term } = this.#leadership;
+    if (!this.#leading && role === Role.leader && entry.term === term) {
+      this.#leading = true;
+      this.#events.led(true);
+    }
+  }
+
+  #configured(entry: Entry): void {
+    this.#tellApplied(entry.index);
+    this.members.changed(entry.data, this.#node.status().configuration);
+    this.#host.membersChanged();
+  }
+
+  #commanded(command: DriverCommand): void {
+    this.members.apply(command);
+    this.#host.membersChanged();
+  }
+
+  #progressed(index: LogIndex): void {
+    this.#tellApplied(index);
+    this.#requests.barriers.applied(index);
+    this.#events.progressed(index);
+    this.#host.schedule(this);
+  }
+
+  #tellApplied(index: LogIndex): void {
+    if (index <= this.#toldApplied) return;
+    this.#toldApplied = index;
+    this.#node.applied(index);
+  }
+
+  #stop(why: string, entry?: Entry): void {
+    const where = entry === undefined ? "" : `, entry ${entry.index}`;
+    const message = `group ${this.name}${where}: ${why}`;
+    const error = this.#stopped = new CoveyError(Code.failedPrecondition, message, { sent: false });
+    this.#host.logger.error("a group cannot go on", { group: this.id, why: message });
+    this.#applier.stop();
+    this.#requests.proposals.close();
+    this.#requests.barriers.close(() => error);
+    this.#events.leaderIsKnown();
+    this.#events.stopped(error);
+  }
+
+  // -------------------------------------------------------------------------------------------
+  // Snapshots
+
+  #holdForSnapshot(): void {
+    this.#restoring = true;
+    this.#applier.hold();
+    this.#events.restoring();
+  }
+
+  /** The leader's snapshot is durable, and the log says so: the machine becomes it. */
+  async #restore(meta: SnapshotMeta): Promise<void> {
+    try {
+      await this.#snapshots.cancel();
+      const found = await this.#snapshots.restore(
+        meta.index,
+        ({ index, term }) => index === meta.index && term === meta.term,
+      );
+      if (found === undefined) throw new CoveyError(Code.dataLoss, "the leader's snapshot is gone");
+    } catch (error) {
+      if (this.#stopped === undefined) this.#stop(CoveyError.from(error).rawMessage);
+      return;
+    }
+    if (this.#stopped !== undefined) return;
+    this.#restoring = false;
+    this.#applier.release(meta.index);
+    this.#requests.proposals.skipped(meta.index);
+    this.#catchUp.restored(meta.index);
+    this.#committed = Math.max(this.#committed, meta.index) as LogIndex;
+    this.#tellApplied(meta.index);
+    this.#requests.barriers.applied(meta.index);
+    this.#events.restored();
+    this.#host.membersChanged();
+    this.#host.schedule(this);
+  }
+}

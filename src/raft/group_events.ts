@@ -1,0 +1,87 @@
+/** Whoever follows a group: observers of its machine, and those who wait for something once. */
+import type { CoveyError } from "../base/error.ts";
+import type { Clock, Subscription } from "../runtime/port.ts";
+import type { Entry, LogIndex } from "./core/types.ts";
+import type { GroupObserver, LeaderHint } from "./group_types.ts";
+
+export class GroupEvents<Result> {
+  readonly #clock: Clock;
+  readonly #observers = new Set<GroupObserver<Result>>();
+  #leaderWaiters: (() => void)[] = [];
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  observe(observer: GroupObserver<Result>): Subscription {
+    this.#observers.add(observer);
+    return { cancel: () => this.#observers.delete(observer) };
+  }
+
+  applied(entry: Entry, data: Uint8Array, result: Result): void {
+    if (this.#observers.size === 0) return;
+    const applied = { index: entry.index, term: entry.term, data };
+    for (const observer of this.#observers) observer.applied?.(applied, result);
+  }
+
+  progressed(index: LogIndex): void {
+    for (const observer of this.#observers) observer.progressed?.(index);
+  }
+
+  restoring(): void {
+    for (const observer of this.#observers) observer.restoring?.();
+  }
+
+  restored(): void {
+    for (const observer of this.#observers) observer.restored?.();
+  }
+
+  led(leading: boolean): void {
+    for (const observer of this.#observers) observer.led?.(leading);
+  }
+
+  leader(leader: LeaderHint | undefined): void {
+    for (const observer of this.#observers) observer.leader?.(leader);
+  }
+
+  stopped(error: CoveyError): void {
+    for (const observer of this.#observers) observer.stopped?.(error);
+  }
+
+  /** There is a leader, or there will be none here: whoever waits looks again. */
+  leaderIsKnown(): void {
+    const waiters = this.#leaderWaiters;
+    this.#leaderWaiters = [];
+    for (const wake of waiters) wake();
+  }
+
+  /** Resolves at the next change of the leader, or when the time is over. */
+  leaderChanged(timeoutMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.#clock.timer(timeoutMs, () => resolve(), undefined);
+      this.#leaderWaiters.push(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
+  }
+
+  /** Resolves once the entry at `index` is applied, the signal fires, or the group ends. */
+  advanced(index: LogIndex, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const end = (): void => {
+        subscription.cancel();
+        signal.removeEventListener("abort", end);
+        resolve();
+      };
+      const subscription = this.observe({
+        progressed: (applied) => applied >= index ? end() : undefined,
+        stopped: (error) => {
+          end();
+          reject(error);
+        },
+      });
+      signal.addEventListener("abort", end);
+    });
+  }
+}

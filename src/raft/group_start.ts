@@ -1,0 +1,153 @@
+/** The three ways in which a replica begins: as a founder, as one who was added, after a restart. */
+import { Code, CoveyError } from "../base/error.ts";
+import type { Logger } from "../base/log.ts";
+import type { Prng } from "../base/prng.ts";
+import { makeConfiguration } from "./core/configuration.ts";
+import { foundingLog, joiningLog } from "./core/founding.ts";
+import type { StoredLog } from "./core/log.ts";
+import type { LogIndex, SnapshotMeta, Term } from "./core/types.ts";
+import { Group } from "./group.ts";
+import type { GroupHost } from "./group_types.ts";
+import { GroupSnapshots, type SnapshotOwner } from "./group_snapshots.ts";
+import type { Machine } from "./machine.ts";
+import { type Member, Members } from "./members.ts";
+import type { Storage } from "./storage.ts";
+import type { RecoveredGroup } from "./wal/recovery.ts";
+
+export interface GroupStart<Result> {
+  readonly host: GroupHost;
+  readonly storage: Storage;
+  readonly id: number;
+  readonly name: string;
+  readonly replica: number;
+  readonly machine: Machine<Result>;
+  readonly logger: Logger;
+  readonly random: Prng;
+}
+
+/**
+ * The founding configuration is a snapshot of the empty machine at index 1 (core/founding.ts). Its
+ * file is durable before the log names it.
+ */
+export async function foundGroup<Result>(
+  start: GroupStart<Result>,
+  founders: readonly Member[],
+): Promise<Group<Result>> {
+  const { machine, storage, id, replica } = start;
+  const members = new Members(founders);
+  const stored = foundingLog(makeConfiguration(founders.map((member) => member.replica)));
+  machine.apply({ index: stored.snapshot.index, term: stored.snapshot.term, data: noData });
+  const snapshots = snapshotsOf(start, members, {
+    metaNow: () => stored.snapshot,
+    stored: () => {},
+  });
+  await snapshots.take();
+  storage.log.createGroup(id, replica);
+  await storage.log.whenDurable(storage.log.append(id, {
+    snapshot: stored.snapshot,
+    hardState: stored.hardState,
+    entries: [],
+    mustSync: true,
+  }));
+  return groupOf(start, members, stored);
+}
+
+/** A leader will bring a snapshot and then the log. */
+export async function joinGroup<Result>(
+  start: GroupStart<Result>,
+  known: readonly Member[],
+): Promise<Group<Result>> {
+  const { storage, id, replica } = start;
+  await storage.log.whenDurable(storage.log.createGroup(id, replica));
+  return groupOf(start, new Members(known), joiningLog());
+}
+
+export async function reopenGroup<Result>(
+  start: GroupStart<Result>,
+  recovered: RecoveredGroup,
+): Promise<Group<Result>> {
+  if (recovered.replica !== start.replica) {
+    throw new CoveyError(
+      Code.failedPrecondition,
+      `group ${start.name}: the log is of replica ${recovered.replica}, not ${start.replica}: give ` +
+        "this node its own data directory back",
+    );
+  }
+  const { snapshot: mark, entries, hardState } = recovered;
+  const members = new Members();
+  if (mark.index === 0) {
+    return groupOf(start, members, { ...joiningLog(), hardState });
+  }
+  const snapshots = snapshotsOf(start, members, {
+    metaNow: () => mark,
+    stored: () => {},
+  });
+  const last = entries.length === 0 ? mark.index : entries[entries.length - 1].index;
+  const meta = await snapshots.restore(mark.index, (one) => fits(one, { mark, last, recovered }));
+  if (meta === undefined) throw new CoveyError(Code.dataLoss, "the snapshot is gone");
+  return groupOf(start, members, {
+    hardState: {
+      ...hardState,
+      commit: Math.max(hardState.commit, meta.index) as LogIndex,
+    },
+    snapshot: meta,
+    entries,
+    compacted: { index: mark.index, term: mark.term },
+  }, snapshots.newestBytes);
+}
+
+/**
+ * Whether a snapshot belongs to this log. One that a leader sent may be on disk without the log
+ * knowing of it, because a crash came between; the leader sends it again.
+ */
+function fits(
+  meta: SnapshotMeta,
+  { mark, last, recovered }: {
+    readonly mark: SnapshotMeta;
+    readonly last: LogIndex;
+    readonly recovered: RecoveredGroup;
+  },
+): boolean {
+  if (meta.index === mark.index) return meta.term === mark.term;
+  if (meta.index < mark.index || meta.index > last) return false;
+  const term: Term = recovered.entries[meta.index - mark.index - 1].term;
+  // Only what is committed is in a snapshot of this replica's own.
+  return term === meta.term;
+}
+
+function groupOf<Result>(
+  start: GroupStart<Result>,
+  members: Members,
+  stored: StoredLog,
+  _snapshotBytes = 0,
+): Group<Result> {
+  const { host, id, name, replica, machine, random } = start;
+  return new Group({
+    host,
+    id,
+    name,
+    replica,
+    machine,
+    members,
+    stored,
+    random,
+    snapshots: (owner) => snapshotsOf(start, members, owner),
+  });
+}
+
+function snapshotsOf<Result>(
+  { id, storage, machine, logger }: GroupStart<Result>,
+  members: Members,
+  owner: SnapshotOwner,
+): GroupSnapshots {
+  return new GroupSnapshots({
+    group: id,
+    store: storage.store,
+    machine: machine as Machine<unknown>,
+    members,
+    logger,
+    owner,
+  });
+}
+
+const noData = new Uint8Array(0);

@@ -1,0 +1,489 @@
+/**
+ * All groups of one process: one log, one tick, one set of links to the other nodes.
+ *
+ * The host gives groups their turns. A turn follows what happened (messages came, the disk is done,
+ * the clock ticked) at the end of that same event, so that all groups' writes share one batch and
+ * all messages to one node share one frame. Proposals alone wait while a batch is being written:
+ * they join what that write's end brings, which is how load turns into larger batches.
+ */
+import { Code, CoveyError } from "../base/error.ts";
+import type { Logger } from "../base/log.ts";
+import { Prng } from "../base/prng.ts";
+import type { Clock, Random, Timer } from "../runtime/port.ts";
+import type { Channel } from "../ttrpc/channel.ts";
+import type { Frame, Hello } from "../gen/covey/raft/v1/transport_pb.ts";
+import { type Message, MessageType, type SnapshotMeta } from "./core/types.ts";
+import { Estimate } from "./estimate.ts";
+import type { Forwarded, GroupHost, GroupOfAny, RequestOptions } from "./group_types.ts";
+import { leadOrNot } from "./low_space.ts";
+import type { Member } from "./members.ts";
+import { type RaftOptions, ticksPerHeartbeat } from "./options.ts";
+import { type LinkKind, Peer, type PeerOwner } from "./peer.ts";
+import { type HelloFacts, helloProblem, makeHello } from "./hello.ts";
+import { outcomeUnknown, tooLate } from "./proposals.ts";
+import { SnapshotSender } from "./snapshot_sender.ts";
+import type { Storage } from "./storage.ts";
+import type { LogError } from "./wal/error.ts";
+import type { SnapshotStore } from "./wal/snapshot_store.ts";
+import type { SpaceState } from "./wal/options.ts";
+import type { WriteAheadLog } from "./wal/write_ahead_log.ts";
+import { decodeMessage } from "./wire.ts";
+
+/** Proposals that wait for a write's end go out after this long in any case. */
+const lazyMs = 2;
+/** How often timeouts are adapted and the disk is looked at. */
+const adaptMs = 1_000;
+const spaceMs = 10_000;
+/** Beyond this no measurement stretches an election timeout. */
+const electionMsMax = 30_000;
+/** Segments that one group may keep from being released before it is asked for a snapshot. */
+const heldSegmentsMax = 8;
+
+export interface HostParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly options: RaftOptions;
+  readonly facts: HelloFacts;
+  /** A managed connection to a node's mesh listener. */
+  readonly channel: (address: string) => Channel;
+  /** The log has failed: the process must end. */
+  readonly fatal: (error: LogError) => void;
+}
+
+export class RaftHost implements GroupHost, PeerOwner {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly options: RaftOptions;
+  readonly #parts: HostParts;
+  readonly #groups = new Map<number, GroupOfAny>();
+  readonly #peers = new Map<string, Peer>();
+  /** Who last spoke for a replica that the group's members do not list yet. */
+  readonly #contacts = new Map<string, Peer>();
+  readonly #snapshots: SnapshotSender;
+  readonly #random: Prng;
+  readonly diskMs = new Estimate();
+  #storage: Storage | undefined = undefined;
+  #dirty = new Set<GroupOfAny>();
+  #lazy = new Set<GroupOfAny>();
+  #flushing = false;
+  #flushDue = false;
+  #lazyTimer: Timer | undefined = undefined;
+  #tickTimer: Timer | undefined = undefined;
+  #tickedMs = 0;
+  #tickedWallMs = 0;
+  #adaptAtMs = 0;
+  #spaceAtMs = 0;
+  #syncSample: { readonly ticket: number; readonly sinceMs: number } | undefined = undefined;
+  #stopped = false;
+
+  constructor(parts: HostParts) {
+    this.#parts = parts;
+    this.clock = parts.clock;
+    this.logger = parts.logger;
+    this.options = parts.options;
+    const seed = new Uint8Array(4);
+    parts.random.fill(seed);
+    this.#random = new Prng(new DataView(seed.buffer).getUint32(0));
+    this.#snapshots = new SnapshotSender({
+      clock: parts.clock,
+      logger: parts.logger,
+      store: () => this.store,
+      hello: (peerId) => this.hello(peerId),
+      helloProblem: (peer, hello) => this.helloProblem(peer, hello),
+    });
+  }
+
+  get clusterId(): string {
+    return this.#parts.facts.clusterId;
+  }
+
+  get nodeId(): string {
+    return this.#parts.facts.nodeId;
+  }
+
+  get facts(): HelloFacts {
+    return this.#parts.facts;
+  }
+
+  get log(): WriteAheadLog {
+    return this.#opened.log;
+  }
+
+  get store(): SnapshotStore {
+    return this.#opened.store;
+  }
+
+  get lowSpace(): boolean {
+    return this.log.space === "low";
+  }
+
+  get groups(): readonly GroupOfAny[] {
+    return [...this.#groups.values()];
+  }
+
+  get peers(): readonly Peer[] {
+    return [...this.#peers.values()];
+  }
+
+  get #opened(): Storage {
+    if (this.#storage === undefined) {
+      throw new CoveyError(Code.failedPrecondition, "the node is part of no cluster yet");
+    }
+    return this.#storage;
+  }
+
+  group(id: number): GroupOfAny | undefined {
+    return this.#groups.get(id);
+  }
+
+  peer(nodeId: string): Peer | undefined {
+    return this.#peers.get(nodeId);
+  }
+
+  /** A generator for one replica, seeded anew at each start. */
+  random(): Prng {
+    return this.#random.fork();
+  }
+
+  // -------------------------------------------------------------------------------------------
+  // Start and stop
+
+  begin(storage: Storage): void {
+    this.#storage = storage;
+    this.#tickedMs = this.nowMs();
+    this.#tickedWallMs = this.clock.wallMs();
+    this.#armTick();
+  }
+
+  add(group: GroupOfAny): void {
+    this.#groups.set(group.id, group);
+    this.membersChanged();
+    this.schedule(group);
+  }
+
+  async remove(id: number): Promise<void> {
+    const group = this.#groups.get(id);
+    this.#groups.delete(id);
+    await group?.stop();
+    this.membersChanged();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#tickTimer?.cancel();
+    this.#lazyTimer?.cancel();
+    this.#snapshots.stop();
+    for (const peer of this.#peers.values()) peer.close();
+    await Promise.all(this.groups.map((group) => group.stop()));
+    await this.#storage?.log.close();
+  }
+
+  // -------------------------------------------------------------------------------------------
+  // Turns
+
+  schedule(group: GroupOfAny): void {
+    this.#dirty.add(group);
+    this.#flushSoon();
+  }
+
+  scheduleLazily(group: GroupOfAny): void {
+    if (!this.log.isWriting) return this.schedule(group);
+    this.#lazy.add(group);
+    this.#lazyTimer ??= this.clock.timer(lazyMs, flushLazy, this);
+  }
+
+  /** The timer's work; public only for the timer. */
+  flushLazily(): void {
+    this.#lazyTimer = undefined;
+    if (this.#lazy.size > 0) this.#flush();
+  }
+
+  #flushSoon(): void {
+    if (this.#flushDue || this.#flushing) return;
+    this.#flushDue = true;
+    void Promise.resolve().then(() => {
+      this.#flushDue = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    if (this.#flushing || this.#stopped) return;
+    this.#flushing = true;
+    try {
+      while (this.#dirty.size > 0 || this.#lazy.size > 0) {
+        const groups = new Set([...this.#dirty, ...this.#lazy]);
+        this.#dirty = new Set();
+        this.#lazy = new Set();
+        for (const group of groups) group.run();
+      }
+      for (const peer of this.#peers.values()) peer.flush();
+    } finally {
+      this.#flushing = false;
+    }
+  }
+
+  // -------------------------------------------------------------------------------------------
+  // The disk
+
+  /** For the log: everything up to this ticket is durable. */
+  durable(ticket: number): void {
+    const sample = this.#syncSample;
+    if (sample !== undefined && sample.ticket <= ticket) {
+      this.diskMs.add(this.nowMs() - sample.sinceMs);
+      this.#syncSample = undefined;
+    }
+    for (const group of this.#groups.values()) {
+      if (group.durable(ticket)) this.#dirty.add(group);
+    }
+    this.#flush();
+  }
+
+  /** A group appended to the log under this ticket. */
+  appended(ticket: number): void {
+    this.#syncSample ??= { ticket, sinceMs: this.nowMs() };
+  }
+
+  failed(error: LogError): void {
+    if (!this.#stopped) this.#parts.fatal(error);
+  }
+
+  space(state: SpaceState): void {
+    if (this.#stopped) return;
+    if (state === "low") {
+      this.logger.error("the disk is nearly full: writes are refused until there is room", {
+        lowWaterBytes: this.options.lowWaterBytes,
+      });
+    } else this.logger.info("there is room on the disk again");
+    leadOrNot(this);
+  }
+
+  compactLog(group: number, meta: SnapshotMeta): void {
+    if (!this.#stopped) this.log.compact(group, meta);
+  }
+
+  // -------------------------------------------------------------------------------------------
+  // Time
+
+  nowMs(): number {
+    return this.clock.monotonicMs();
+  }
+
+  get tickMs(): number {
+    return this.options.heartbeatMs / ticksPerHeartbeat;
+  }
+
+  #armTick(): void {
+    this.#tickTimer = this.clock.timer(this.tickMs, tickHost, this);
+  }
+
+  /** The timer's work; public only for the timer. One tick, however late it is. */
+  tick(): void {
+    const nowMs = this.nowMs();
+    const wallMs = this.clock.wallMs();
+    const tookMs = nowMs - this.#tickedMs;
+    // The monotonic clock stands still while a machine is suspended; the wall clock does not.
+    const sleptMs = Math.max(tookMs, wallMs - this.#tickedWallMs);
+    if (sleptMs > 3 * this.tickMs) {
+      for (const group of this.#groups.values()) group.clockJumped();
+    }
+    this.#tickedMs = nowMs;
+    this.#tickedWallMs = wallMs;
+    for (const group of this.#groups.values()) group.tick(nowMs);
+    for (const peer of this.#peers.values()) peer.tick();
+    if (nowMs >= this.#adaptAtMs) {
+      this.#adaptAtMs = nowMs + adaptMs;
+      this.#adapt();
+    }
+    if (nowMs >= this.#spaceAtMs) {
+      this.#spaceAtMs = nowMs + spaceMs;
+      void this.#lookAtSpace();
+    }
+    this.#flush();
+    this.#armTick();
+  }
+
+  /**
+   * A vote takes two round trips and two writes; a leader's heartbeat comes with the delay and the
+   * jitter of the way. A timeout that is shorter than that elects nobody, or deposes everybody.
+   */
+  #adapt(): void {
+    const diskMs = 2 * this.diskMs.high;
+    for (const group of this.#groups.values()) {
+      let wayMs = 0;
+      for (const { nodeId } of group.members.all) {
+        wayMs = Math.max(wayMs, this.#peers.get(nodeId)?.roundTripMs.high ?? 0);
+      }
+      group.adapt(
+        Math.min(electionMsMax, Math.max(this.options.electionMs, 8 * wayMs) + diskMs),
+      );
+    }
+    this.#askForSnapshot();
+    if (this.lowSpace) leadOrNot(this);
+  }
+
+  /** A group that has nothing new to say may keep old segments from being released. */
+  #askForSnapshot(): void {
+    const { newest, oldest, holder } = this.log.segments;
+    if (holder === undefined || newest - oldest < heldSegmentsMax) return;
+    this.#groups.get(holder)?.wantSnapshot();
+  }
+
+  async #lookAtSpace(): Promise<void> {
+    try {
+      await this.log.checkSpace();
+    } catch (error) {
+      if (!this.#stopped) this.logger.warning("the disk's room is not known", { cause: error });
+    }
+  }
+
+  // -------------------------------------------------------------------------------------------
+  // Other nodes
+
+  /** The nodes of all groups are peers; whoever is in none any more is let go. */
+  membersChanged(): void {
+    const wanted = new Set<string>();
+    for (const group of this.#groups.values()) {
+      for (const { nodeId, name, address } of group.members.all) {
+        if (nodeId === this.nodeId) continue;
+        wanted.add(nodeId);
+        this.meet(nodeId, name, address);
+      }
+    }
+    for (const [nodeId, peer] of this.#peers) {
+      if (wanted.has(nodeId) || [...this.#contacts.values()].includes(peer)) continue;
+      peer.close();
+      this.#peers.delete(nodeId);
+    }
+  }
+
+  /** The peer of this id, made if need be. */
+  meet(nodeId: string, name: string, address: string): Peer {
+    let peer = this.#peers.get(nodeId);
+    if (peer === undefined) {
+      peer = new Peer(this, this.nodeId, nodeId, name, address);
+      this.#peers.set(nodeId, peer);
+    }
+    return peer;
+  }
+
+  send(group: GroupOfAny, to: Member | undefined, message: Message): void {
+    const peer = this.#peerFor(group.id, to, message.to);
+    if (peer === undefined) group.unreachable(message.to);
+    else peer.gather(group.id, message);
+  }
+
+  sendSnapshot(group: GroupOfAny, to: Member | undefined, message: Message): void {
+    const peer = this.#peerFor(group.id, to, message.to);
+    if (peer === undefined) group.snapshotSent(message.to, false);
+    else this.#snapshots.send(group, peer, message);
+  }
+
+  #peerFor(group: number, to: Member | undefined, replica: number): Peer | undefined {
+    return to === undefined
+      ? this.#contacts.get(`${group}/${replica}`)
+      : this.#peers.get(to.nodeId);
+  }
+
+  async forward(
+    group: number,
+    to: Member,
+    data: Uint8Array,
+    options: RequestOptions,
+  ): Promise<Forwarded> {
+    const peer = this.meet(to.nodeId, to.name, to.address);
+    try {
+      const { result, refused, retry } = await peer.client("data").propose(
+        { clusterId: this.clusterId, group, data },
+        { timeoutMs: options.timeoutMs, signal: options.signal },
+      );
+      return refused === ""
+        ? { kind: "result", bytes: result }
+        : { kind: "refused", why: refused, retry };
+    } catch (error) {
+      const failure = CoveyError.from(error);
+      if (failure.sent === false) return { kind: "refused", why: failure.rawMessage, retry: true };
+      if (failure.code === Code.deadlineExceeded) throw tooLate(true);
+      if (failure.code === Code.canceled && options.signal?.aborted) throw failure;
+      throw outcomeUnknown(`the leader was lost: ${failure.rawMessage}`);
+    }
+  }
+
+  channelTo(member: Member): Channel {
+    return this.meet(member.nodeId, member.name, member.address).channel("data");
+  }
+
+  channel(address: string): Channel {
+    return this.#parts.channel(address);
+  }
+
+  hello(peerId: string): ReturnType<typeof makeHello> {
+    return makeHello(this.#parts.facts, peerId);
+  }
+
+  helloProblem(peer: Peer, hello: Hello): CoveyError | undefined {
+    const problem = helloProblem(this.#parts.facts, hello, peer.nodeId);
+    if (problem !== undefined) {
+      this.logger.warning("a node refused to be what it was dialled for", {
+        address: peer.address,
+        problem: problem.rawMessage,
+      });
+    } else peer.instance = hello.instance;
+    return problem;
+  }
+
+  received(peer: Peer, frame: Frame, _kind: LinkKind): void {
+    for (const wire of frame.messages) {
+      const group = this.#groups.get(wire.group);
+      const message = group === undefined ? undefined : decodeMessage(wire);
+      if (group === undefined || message === undefined) continue;
+      const claimed = group.members.get(message.from);
+      if (claimed === undefined) this.#contacts.set(`${group.id}/${message.from}`, peer);
+      // A replica's messages come from its own node, or from nobody.
+      else if (claimed.nodeId !== peer.nodeId) continue;
+      if (message.type !== MessageType.snapshot) group.step(message);
+    }
+    if (peer.lowSpace !== frame.lowSpace && this.lowSpace) leadOrNot(this);
+  }
+
+  reached(_peer: Peer): void {
+    // The core notices by the answers that come.
+  }
+
+  lost(peer: Peer, kind: LinkKind, refused: boolean): void {
+    if (this.#stopped) return;
+    for (const group of this.#groups.values()) {
+      const member = group.members.ofNode(peer.nodeId);
+      if (member === undefined) continue;
+      group.unreachable(member.replica);
+      if (refused && kind === "control" && group.leader?.replica === member.replica) {
+        this.#leaderIsGone(group);
+      }
+    }
+    // Whether nobody listens there any more shows when it is dialled.
+    if (!refused && kind === "control") peer.link("control").connect();
+  }
+
+  /**
+   * The machine answered that the leader's process is gone. Nobody has to wait for what will not
+   * come; a little chance keeps the others from campaigning in the same moment.
+   */
+  #leaderIsGone(group: GroupOfAny): void {
+    group.leaderIsGone();
+    const waitMs = this.#random.between(0, Math.ceil(this.options.electionMs / 5));
+    this.clock.timer(waitMs, campaignOf, group);
+  }
+}
+
+function flushLazy(host: RaftHost): void {
+  host.flushLazily();
+}
+
+function tickHost(host: RaftHost): void {
+  host.tick();
+}
+
+function campaignOf(group: GroupOfAny): void {
+  group.campaign();
+}

@@ -1,0 +1,440 @@
+/**
+ * What operators ask (raft.proto, service Raft). Changes are made by the leader of the group; a node
+ * that does not lead passes the call on, once.
+ */
+import { create, toBinary } from "npm:@bufbuild/protobuf@2.17.0";
+import { Code, CoveyError } from "../base/error.ts";
+import type { Clock } from "../runtime/port.ts";
+import {
+  type AddRequest,
+  type AddResponseSchema,
+  LeaderHintSchema,
+  type PeersResponseSchema,
+  Raft,
+  Role as WireRole,
+  Suffrage,
+} from "../gen/covey/raft/v1/raft_pb.ts";
+import { Transport } from "../gen/covey/raft/v1/transport_pb.ts";
+import type { MessageInitShape } from "npm:@bufbuild/protobuf@2.17.0";
+import { createClient } from "../ttrpc/client.ts";
+import type { CallContext, Client, Handlers } from "../ttrpc/service.ts";
+import type { Cluster } from "./cluster.ts";
+import { Role } from "./core/ready.ts";
+import type { MemberStatus, Status } from "./core/status.ts";
+import { ChangeType, type Configuration, Transition } from "./core/types.ts";
+import type { GroupOfAny, LeaderHint, RequestOptions } from "./group_types.ts";
+import type { RaftHost } from "./host.ts";
+import { encodeContext, type Member, toWire } from "./members.ts";
+
+/** Says that a call was passed on already. */
+const forwardedKey = "covey-forwarded";
+/** A learner that lacks no more entries than this has caught up. */
+const behindMax = 1_000;
+/** How often a new learner is looked at. */
+const lookMs = 100;
+/** For an addition that came without a deadline. */
+const addMs = 60_000;
+
+type PeersInit = MessageInitShape<typeof PeersResponseSchema>;
+type PeerInit = NonNullable<PeersInit["peers"]>[number];
+
+const wireRoles: Readonly<Record<Role, WireRole>> = {
+  [Role.follower]: WireRole.FOLLOWER,
+  [Role.preCandidate]: WireRole.PRE_CANDIDATE,
+  [Role.candidate]: WireRole.CANDIDATE,
+  [Role.leader]: WireRole.LEADER,
+};
+
+export class Operator {
+  readonly #cluster: Cluster;
+  readonly #clock: Clock;
+
+  constructor(cluster: Cluster, clock: Clock) {
+    this.#cluster = cluster;
+    this.#clock = clock;
+  }
+
+  handlers(): Handlers<typeof Raft> {
+    return {
+      peers: (request, context) =>
+        this.#atLeader(request.group, context, {
+          here: (group) => this.#peers(group),
+          there: (client, options) => client.peers(request, options),
+          // Without a leader, what this node knows is better than nothing.
+          otherwise: (group) => this.#peers(group),
+        }),
+      add: (request, context) =>
+        this.#atLeader<MessageInitShape<typeof AddResponseSchema>>(request.group, context, {
+          here: async (group) => ({ peer: await this.#add(group, request, context) }),
+          there: (client, options) => client.add(request, options),
+        }),
+      promote: (request, context) =>
+        this.#atLeader(request.group, context, {
+          here: async (group) => {
+            await this.#promote(group, Number(request.replica), context);
+            return {};
+          },
+          there: (client, options) => client.promote(request, options),
+        }),
+      remove: (request, context) =>
+        this.#atLeader(request.group, context, {
+          here: async (group) => {
+            await this.remove(group, Number(request.replica), context);
+            return {};
+          },
+          there: (client, options) => client.remove(request, options),
+        }),
+      transfer: (request, context) =>
+        this.#atLeader(request.group, context, {
+          here: (group) => this.#transfer(group, Number(request.replica), context),
+          there: (client, options) => client.transfer(request, options),
+        }),
+      snapshot: async (request) => {
+        const { meta, bytes } = await this.#group(request.group).takeSnapshot();
+        return { index: BigInt(meta.index), term: BigInt(meta.term), bytes: BigInt(bytes) };
+      },
+      status: () => this.#status(),
+    };
+  }
+
+  get #host(): RaftHost {
+    const { host, problem } = this.#cluster;
+    if (host !== undefined) return host;
+    throw new CoveyError(Code.unavailable, `this node is part of no cluster yet: ${problem}`);
+  }
+
+  #group(id: number): GroupOfAny {
+    const group = this.#host.group(id);
+    if (group !== undefined) return group;
+    throw new CoveyError(Code.notFound, `this node has no replica of group ${id}`);
+  }
+
+  /** Runs a request where the group's leader is. */
+  async #atLeader<T>(id: number, context: CallContext, run: {
+    here(group: GroupOfAny): T | Promise<T>;
+    there(
+      client: Client<typeof Raft>,
+      options: { metadata: Record<string, string>; timeoutMs?: number },
+    ): Promise<T>;
+    otherwise?(group: GroupOfAny): T;
+  }): Promise<T> {
+    const group = this.#group(id);
+    if (group.role === Role.leader) return await run.here(group);
+    if (context.metadata.get(forwardedKey) !== undefined) throw notLeader(group);
+    let channel;
+    try {
+      channel = await group.leaderChannel(optionsOf(context));
+    } catch (error) {
+      if (run.otherwise !== undefined) return run.otherwise(group);
+      throw error;
+    }
+    if (channel === "self") return await run.here(group);
+    return await run.there(createClient(Raft, channel), {
+      metadata: { [forwardedKey]: "1" },
+      timeoutMs: context.timeoutMs,
+    });
+  }
+
+  // -------------------------------------------------------------------------------------------
+
+  #peers(group: GroupOfAny): PeersInit {
+    const status = group.status();
+    return {
+      peers: group.members.all.map((member) => this.#peer(status, member)),
+      leader: BigInt(status.leader),
+      term: BigInt(status.term),
+      clusterId: this.#host.clusterId,
+    };
+  }
+
+  #peer(status: Status, member: Member): PeerInit {
+    const progress = status.members.find(({ id }) => id === member.replica);
+    const trip = this.#host.peer(member.nodeId)?.roundTripMs;
+    return {
+      ...toWire(member),
+      suffrage: suffrageOf(status.configuration, member.replica),
+      leader: status.leader === member.replica,
+      matchIndex: BigInt(progress?.match ?? 0),
+      active: progress?.recentActive ?? false,
+      progress: progress?.state ?? "",
+      roundTripMillis: trip?.samples === 0 ? 0 : trip?.mean ?? 0,
+    };
+  }
+
+  /**
+   * The replica id is given out by the log first, then the node is told. A call that broke off in
+   * between is made good by the next one for the same node.
+   */
+  async #add(group: GroupOfAny, request: AddRequest, context: CallContext): Promise<PeerInit> {
+    const { address } = request;
+    const host = this.#host;
+    const deadlineMs = this.#clock.monotonicMs() + (context.timeoutMs ?? addMs);
+    using channel = host.channel(address);
+    const joiner = createClient(Transport, channel);
+    const { self, clusterId } = await joiner.identify({}, {
+      timeoutMs: context.timeoutMs ?? addMs,
+    });
+    if (self === undefined) {
+      throw new CoveyError(Code.failedPrecondition, `${address} did not say who it is`);
+    }
+    if (request.nodeId !== "" && request.nodeId !== self.nodeId) {
+      throw new CoveyError(
+        Code.failedPrecondition,
+        `node ${self.nodeId} (${self.name}) answers at ${address}, not ${request.nodeId}`,
+      );
+    }
+    if (clusterId !== "" && clusterId !== host.clusterId) {
+      throw new CoveyError(
+        Code.failedPrecondition,
+        `node ${self.name} at ${address} belongs to cluster ${clusterId}: stop it and give it an ` +
+          "empty data directory, with cluster.join naming a member of this one",
+      );
+    }
+    let member = group.members.ofNode(self.nodeId);
+    if (member !== undefined && clusterId === host.clusterId && request.learner) {
+      throw new CoveyError(
+        Code.alreadyExists,
+        `node ${self.name} is replica ${member.replica} already`,
+      );
+    }
+    if (member === undefined) {
+      const replica = group.members.nextReplica;
+      member = { replica, nodeId: self.nodeId, name: self.name, address: self.address || address };
+      await group.change({
+        transition: Transition.auto,
+        changes: [{ type: ChangeType.addLearner, replica }],
+        context: encodeContext([member]),
+      }, optionsOf(context));
+    }
+    if (clusterId === "") {
+      await joiner.invite({
+        clusterId: host.clusterId,
+        group: group.id,
+        replica: BigInt(member.replica),
+        nodeId: member.nodeId,
+        members: group.members.all.map(toWire),
+      }, { timeoutMs: context.timeoutMs });
+    }
+    const { configuration } = group.status();
+    if (!request.learner && !configuration.voters.includes(member.replica)) {
+      await this.#whenCaughtUp(group, member, deadlineMs, context.signal);
+      await this.#promote(group, member.replica, context);
+    }
+    return this.#peer(group.status(), member);
+  }
+
+  async #whenCaughtUp(
+    group: GroupOfAny,
+    member: Member,
+    deadlineMs: number,
+    signal: AbortSignal,
+  ): Promise<void> {
+    for (;;) {
+      const status = group.status();
+      if (status.role !== Role.leader) throw notLeader(group);
+      const progress = status.members.find(({ id }) => id === member.replica);
+      if (progress !== undefined && hasCaughtUp(status, progress)) return;
+      if (signal.aborted || this.#clock.monotonicMs() >= deadlineMs) {
+        throw new CoveyError(
+          Code.deadlineExceeded,
+          `node ${member.name} is learner ${member.replica} and has not caught up yet: "covey raft ` +
+            `promote ${member.replica}" makes it a voter once it has`,
+        );
+      }
+      await new Promise<void>((resolve) => this.#clock.timer(lookMs, () => resolve(), undefined));
+    }
+  }
+
+  async #promote(group: GroupOfAny, replica: number, context: CallContext): Promise<void> {
+    const status = group.status();
+    const { configuration } = status;
+    if (configuration.voters.includes(replica)) {
+      throw new CoveyError(Code.failedPrecondition, `replica ${replica} is a voter already`);
+    }
+    const progress = status.members.find(({ id }) => id === replica);
+    if (progress === undefined) throw unknownReplica(group, replica);
+    // A voter that lacks much of the log counts for the quorum and does not help it.
+    if (!hasCaughtUp(status, progress)) {
+      throw new CoveyError(
+        Code.failedPrecondition,
+        `learner ${replica} has not caught up: it lacks ` +
+          `${status.lastIndex - progress.match} entries; try again later`,
+      );
+    }
+    await group.change({
+      transition: Transition.auto,
+      changes: [{ type: ChangeType.addVoter, replica }],
+      context: noBytes,
+    }, optionsOf(context));
+  }
+
+  /** Takes a replica out, if the group can go on without it. */
+  async remove(group: GroupOfAny, replica: number, context: CallContext): Promise<void> {
+    const status = group.status();
+    const { voters } = status.configuration;
+    if (group.members.get(replica) === undefined) throw unknownReplica(group, replica);
+    if (voters.includes(replica)) {
+      if (voters.length === 1) {
+        throw new CoveyError(
+          Code.failedPrecondition,
+          `replica ${replica} is the only voter: add another one first`,
+        );
+      }
+      const alive = status.members.filter(({ id, recentActive }) =>
+        voters.includes(id) && (recentActive || id === status.id)
+      ).map(({ id }) => id);
+      const left = voters.filter((id) => id !== replica);
+      const leftAlive = left.filter((id) => alive.includes(id)).length;
+      // The change must be committed by the old majority, and the new one must be able to go on.
+      if (
+        alive.length <= Math.floor(voters.length / 2) || leftAlive <= Math.floor(left.length / 2)
+      ) {
+        throw new CoveyError(
+          Code.failedPrecondition,
+          `without replica ${replica} only ${leftAlive} of ${left.length} voters would be there, ` +
+            "which is no majority: bring another voter back or add one first",
+        );
+      }
+    }
+    await group.change({
+      transition: Transition.auto,
+      changes: [{ type: ChangeType.remove, replica }],
+      context: noBytes,
+    }, optionsOf(context));
+  }
+
+  async #transfer(
+    group: GroupOfAny,
+    wanted: number,
+    context: CallContext,
+  ): Promise<{ leader: bigint }> {
+    const status = group.status();
+    const target = wanted === 0 ? bestSuccessor(status) : wanted;
+    if (target === undefined) {
+      throw new CoveyError(Code.failedPrecondition, "there is no other voter to hand over to");
+    }
+    const deadlineMs = this.#clock.monotonicMs() + (context.timeoutMs ?? addMs);
+    const result = group.transfer(target);
+    if (result.kind === "refused") {
+      throw new CoveyError(
+        Code.failedPrecondition,
+        `replica ${target} cannot lead: ${
+          result.reason === "notAVoter" ? "it is no voter" : "there is no leader"
+        }`,
+      );
+    }
+    while (group.leader?.replica !== target) {
+      const { transferee, role } = group.status();
+      const leftMs = deadlineMs - this.#clock.monotonicMs();
+      if (leftMs <= 0 || context.signal.aborted || (role === Role.leader && transferee === 0)) {
+        throw new CoveyError(
+          Code.aborted,
+          `replica ${target} did not take over in time; leadership is where it was`,
+        );
+      }
+      await group.leaderChanged(Math.min(leftMs, lookMs));
+    }
+    return { leader: BigInt(target) };
+  }
+
+  #status(): MessageInitShape<
+    typeof import("../gen/covey/raft/v1/raft_pb.ts").StatusResponseSchema
+  > {
+    const { record, host } = this.#cluster;
+    if (host === undefined) return { clusterId: "", nodeId: "", groups: [] };
+    const { log } = host;
+    return {
+      clusterId: record?.clusterId ?? "",
+      nodeId: host.nodeId,
+      groups: host.groups.map((group) => groupStatus(group)),
+      log: {
+        oldestSegment: BigInt(log.segments.oldest),
+        newestSegment: BigInt(log.segments.newest),
+        batches: BigInt(log.written.batches),
+        bytesWritten: BigInt(log.written.bytes),
+        lowSpace: log.space === "low",
+      },
+    };
+  }
+}
+
+function groupStatus(
+  group: GroupOfAny,
+): MessageInitShape<typeof import("../gen/covey/raft/v1/raft_pb.ts").GroupStatusSchema> {
+  const status = group.status();
+  const { configuration } = status;
+  return {
+    group: group.id,
+    name: group.name,
+    replica: BigInt(group.replica),
+    role: wireRoles[status.role],
+    term: BigInt(status.term),
+    leader: BigInt(status.leader),
+    firstIndex: BigInt(status.firstIndex),
+    lastIndex: BigInt(status.lastIndex),
+    stableIndex: BigInt(status.stableIndex),
+    commitIndex: BigInt(status.committed),
+    appliedIndex: BigInt(status.applied),
+    snapshotIndex: BigInt(status.snapshotIndex),
+    uncommittedBytes: BigInt(status.uncommittedBytes),
+    proposalsPending: BigInt(group.pending.proposals),
+    readsPending: BigInt(group.pending.reads),
+    electionTimeoutMillis: BigInt(Math.round(group.electionTimeoutMs)),
+    voters: configuration.voters.map(BigInt),
+    votersOutgoing: configuration.votersOutgoing.map(BigInt),
+    learners: configuration.learners.map(BigInt),
+    learnersNext: configuration.learnersNext.map(BigInt),
+  };
+}
+
+function hasCaughtUp(status: Status, progress: MemberStatus): boolean {
+  return progress.recentActive && progress.match + behindMax >= status.lastIndex &&
+    progress.match >= status.committed - behindMax && progress.match > 0;
+}
+
+/** The other voter that is alive and has most of the log. */
+export function bestSuccessor(status: Status): number | undefined {
+  const { voters } = status.configuration;
+  return status.members
+    .filter(({ id, recentActive }) => id !== status.id && voters.includes(id) && recentActive)
+    .sort((a, b) => b.match - a.match)[0]?.id;
+}
+
+function suffrageOf(configuration: Configuration, replica: number): Suffrage {
+  if (configuration.voters.includes(replica)) return Suffrage.VOTER;
+  if (configuration.learners.includes(replica)) return Suffrage.LEARNER;
+  if (configuration.learnersNext.includes(replica)) return Suffrage.LEARNER_NEXT;
+  return configuration.votersOutgoing.includes(replica) ? Suffrage.OUTGOING : Suffrage.UNSPECIFIED;
+}
+
+function optionsOf(context: CallContext): RequestOptions {
+  return { timeoutMs: context.timeoutMs, signal: context.signal };
+}
+
+function unknownReplica(group: GroupOfAny, replica: number): CoveyError {
+  return new CoveyError(Code.notFound, `group ${group.name} has no replica ${replica}`);
+}
+
+function notLeader(group: GroupOfAny): CoveyError {
+  const { leader } = group;
+  return new CoveyError(
+    Code.unavailable,
+    leader === undefined
+      ? "there is no leader: try again"
+      : `this node does not lead; ${leader.name} at ${leader.address} does`,
+    { details: leader === undefined ? [] : [leaderDetail(group.id, leader)] },
+  );
+}
+
+/** Tells a client whom to ask instead. */
+export function leaderDetail(
+  group: number,
+  leader: LeaderHint,
+): { readonly typeUrl: string; readonly value: Uint8Array } {
+  return {
+    typeUrl: `type.googleapis.com/${LeaderHintSchema.typeName}`,
+    value: toBinary(LeaderHintSchema, create(LeaderHintSchema, { group, ...toWire(leader) })),
+  };
+}
+
+const noBytes = new Uint8Array(0);

@@ -1,0 +1,222 @@
+/**
+ * Another node of the cluster: its links, what waits to be sent to it, how far away it is. Frames
+ * gather during one turn of the host and go out together, so that the heartbeats of all groups to
+ * one node are one frame.
+ */
+import type { MessageInitShape } from "npm:@bufbuild/protobuf@2.17.0";
+import {
+  type Frame,
+  type Hello,
+  type HelloSchema,
+  Transport,
+} from "../gen/covey/raft/v1/transport_pb.ts";
+import { CoveyError } from "../base/error.ts";
+import { NetError } from "../runtime/port.ts";
+import type { Channel } from "../ttrpc/channel.ts";
+import { createClient } from "../ttrpc/client.ts";
+import type { Client } from "../ttrpc/service.ts";
+import { type Message, MessageType } from "./core/types.ts";
+import { Estimate } from "./estimate.ts";
+import { type FrameInit, PeerLink } from "./peer_link.ts";
+import { encodeMessage, type MessageInit } from "./wire.ts";
+
+/** Which link a message belongs on: appends and their answers must never delay the rest. */
+export type LinkKind = "control" | "log";
+
+/** Silence on a control link after which it is cut and dialled anew. */
+const silenceMs = 4_000;
+/** A control link that has nothing to say says so this often, which measures the round trip. */
+const pingMs = 1_000;
+/** What a message costs beside its entries, in the queues' bounds. */
+const messageBytes = 64;
+
+export interface PeerOwner {
+  nowMs(): number;
+  hello(peerId: string): MessageInitShape<typeof HelloSchema>;
+  helloProblem(peer: Peer, hello: Hello): Error | undefined;
+  /** A managed connection, for one purpose. */
+  channel(address: string): Channel;
+  received(peer: Peer, frame: Frame, kind: LinkKind): void;
+  /** A link was opened; the peer can be reached. */
+  reached(peer: Peer): void;
+  /** Messages to it are lost. `refused`: nobody listens there any more. */
+  lost(peer: Peer, kind: LinkKind, refused: boolean): void;
+  /** Whether this node's disk is nearly full. */
+  readonly lowSpace: boolean;
+}
+
+export class Peer {
+  readonly nodeId: string;
+  readonly #owner: PeerOwner;
+  readonly #links: Readonly<Record<LinkKind, PeerLink>>;
+  readonly #gathered: Record<LinkKind, MessageInit[]> = { control: [], log: [] };
+  readonly #gatheredBytes: Record<LinkKind, number> = { control: 0, log: 0 };
+  readonly #channels = new Map<string, { channel: Channel; client: Client<typeof Transport> }>();
+  readonly roundTripMs = new Estimate();
+  name: string;
+  /** Its disk is nearly full. */
+  lowSpace = false;
+  /** Drawn by the process that was last heard under this id. */
+  instance = 0n;
+  #address: string;
+  #sentMs = -Infinity;
+  #echoMicros = 0n;
+  #echoAtMs = 0;
+
+  constructor(owner: PeerOwner, self: string, nodeId: string, name: string, address: string) {
+    this.#owner = owner;
+    this.nodeId = nodeId;
+    this.name = name;
+    this.#address = address;
+    const link = (kind: LinkKind): PeerLink =>
+      new PeerLink({
+        prefersOwn: self < nodeId,
+        nowMs: () => owner.nowMs(),
+        hello: () => owner.hello(nodeId),
+        helloProblem: (hello) => owner.helloProblem(this, hello),
+        dial: (outgoing, signal) => this.client(kind)[kind](outgoing, { signal }),
+        received: (frame) => this.#received(frame, kind),
+        opened: () => owner.reached(this),
+        lost: (error) => owner.lost(this, kind, isRefused(error)),
+      });
+    this.#links = { control: link("control"), log: link("log") };
+  }
+
+  get address(): string {
+    return this.#address;
+  }
+
+  /** Whether a control stream is there. */
+  get connected(): boolean {
+    return this.#links.control.stream !== undefined;
+  }
+
+  /** When something was last heard on the control link. */
+  get heardMs(): number {
+    return this.#links.control.heardMs;
+  }
+
+  /** It is reached elsewhere now. */
+  move(address: string): void {
+    if (address === this.#address || address === "") return;
+    this.#address = address;
+    this.#closeChannels();
+  }
+
+  link(kind: LinkKind): PeerLink {
+    return this.#links[kind];
+  }
+
+  /** A client on a connection of its own for this purpose. */
+  client(purpose: LinkKind | "data"): Client<typeof Transport> {
+    return this.#channel(purpose).client;
+  }
+
+  channel(purpose: LinkKind | "data"): Channel {
+    return this.#channel(purpose).channel;
+  }
+
+  /** Gathers a message; {@link flush} sends it. */
+  gather(group: number, message: Message): void {
+    const kind = message.type === MessageType.append || message.type === MessageType.appendResponse
+      ? "log"
+      : "control";
+    let bytes = messageBytes;
+    for (const entry of message.entries) bytes += entry.data.length + 8;
+    this.#gathered[kind].push(encodeMessage(group, message));
+    this.#gatheredBytes[kind] += bytes;
+    // A frame stays small, so that one group's bulk is not in front of another's.
+    if (this.#gatheredBytes[kind] >= 64 << 10) this.#flush(kind);
+  }
+
+  flush(): void {
+    if (this.#gathered.control.length > 0) this.#flush("control");
+    if (this.#gathered.log.length > 0) this.#flush("log");
+  }
+
+  /** Time has passed: keeps the control link alive, and notices when it is not. */
+  tick(): void {
+    const nowMs = this.#owner.nowMs();
+    const { control, log } = this.#links;
+    if (control.stream === undefined) {
+      control.connect();
+      return;
+    }
+    if (nowMs - control.heardMs > silenceMs) {
+      control.reset();
+      log.reset();
+      return;
+    }
+    if (nowMs - this.#sentMs >= pingMs) this.#send("control", [], 0);
+  }
+
+  close(): void {
+    this.#links.control.close();
+    this.#links.log.close();
+    this.#closeChannels();
+  }
+
+  #flush(kind: LinkKind): void {
+    const messages = this.#gathered[kind];
+    const bytes = this.#gatheredBytes[kind];
+    this.#gathered[kind] = [];
+    this.#gatheredBytes[kind] = 0;
+    if (!this.#send(kind, messages, bytes)) this.#owner.lost(this, kind, false);
+  }
+
+  #send(kind: LinkKind, messages: MessageInit[], bytes: number): boolean {
+    if (kind === "log") return this.#links.log.send({ messages }, bytes);
+    const nowMs = this.#owner.nowMs();
+    this.#sentMs = nowMs;
+    const frame: FrameInit = {
+      messages,
+      sentMicros: micros(nowMs),
+      echoMicros: this.#echoMicros,
+      heldMicros: this.#echoMicros === 0n ? 0n : micros(nowMs - this.#echoAtMs),
+      lowSpace: this.#owner.lowSpace,
+    };
+    this.#echoMicros = 0n;
+    return this.#links.control.send(frame, bytes);
+  }
+
+  #received(frame: Frame, kind: LinkKind): void {
+    if (kind === "control") {
+      const nowMs = this.#owner.nowMs();
+      if (frame.sentMicros !== 0n) {
+        this.#echoMicros = frame.sentMicros;
+        this.#echoAtMs = nowMs;
+      }
+      if (frame.echoMicros !== 0n) {
+        const tookMs = nowMs - Number(frame.echoMicros + frame.heldMicros) / 1000;
+        if (tookMs >= 0 && tookMs < 60_000) this.roundTripMs.add(tookMs);
+      }
+      this.lowSpace = frame.lowSpace;
+    }
+    this.#owner.received(this, frame, kind);
+  }
+
+  #channel(purpose: string): { channel: Channel; client: Client<typeof Transport> } {
+    let known = this.#channels.get(purpose);
+    if (known === undefined) {
+      const channel = this.#owner.channel(this.#address);
+      known = { channel, client: createClient(Transport, channel) };
+      this.#channels.set(purpose, known);
+    }
+    return known;
+  }
+
+  #closeChannels(): void {
+    for (const { channel } of this.#channels.values()) channel.close();
+    this.#channels.clear();
+  }
+}
+
+function micros(ms: number): bigint {
+  return BigInt(Math.max(1, Math.round(ms * 1000)));
+}
+
+/** The other machine answered that nobody listens: the process there has ended. */
+function isRefused(error: unknown): boolean {
+  return error instanceof CoveyError && error.cause instanceof NetError &&
+    error.cause.kind === "refused";
+}

@@ -1,0 +1,179 @@
+/**
+ * One kind of link to one node: a stream that carries frames both ways, whoever dialled it.
+ *
+ * A link dials when it has something to say and no stream. When both sides dialled at the same time
+ * there are two streams; both sides then send on the one that the node with the smaller id dialled,
+ * and the other is ended by its dialler. What was on its way there may be lost, which Raft allows.
+ */
+import type { Frame, Hello } from "../gen/covey/raft/v1/transport_pb.ts";
+import type { FrameSchema } from "../gen/covey/raft/v1/transport_pb.ts";
+import type { MessageInitShape } from "npm:@bufbuild/protobuf@2.17.0";
+import { FrameQueue } from "./frame_queue.ts";
+
+export type FrameInit = MessageInitShape<typeof FrameSchema>;
+
+/** Bytes of frames that wait for a stream that does not take them. */
+const queueBytesMax = 8 << 20;
+
+/** One stream of a link. */
+export interface Stream {
+  readonly dialled: boolean;
+  readonly queue: FrameQueue<FrameInit>;
+  /** When the last frame came, by the monotonic clock. */
+  heardMs: number;
+  /** Cuts it off. */
+  abort(): void;
+}
+
+export interface LinkOwner {
+  readonly hello: () => MessageInitShape<
+    typeof import("../gen/covey/raft/v1/transport_pb.ts").HelloSchema
+  >;
+  /** Whether this node's own dials win over the peer's. */
+  readonly prefersOwn: boolean;
+  nowMs(): number;
+  /** Opens a stream and gives what comes back on it. */
+  dial(outgoing: AsyncIterable<FrameInit>, signal: AbortSignal): AsyncIterable<Frame>;
+  /** A frame of a peer whose hello was checked. */
+  received(frame: Frame): void;
+  /** Why the peer's hello is not accepted; undefined when it is. */
+  helloProblem(hello: Hello): Error | undefined;
+  /** A stream is there. */
+  opened(): void;
+  /** No stream is left, or none could be dialled. */
+  lost(error: unknown): void;
+}
+
+export class PeerLink {
+  readonly #owner: LinkOwner;
+  #own: Stream | undefined = undefined;
+  #accepted: Stream | undefined = undefined;
+  #closed = false;
+
+  constructor(owner: LinkOwner) {
+    this.#owner = owner;
+  }
+
+  /** The stream that is sent on. */
+  get stream(): Stream | undefined {
+    return this.#owner.prefersOwn ? this.#own ?? this.#accepted : this.#accepted ?? this.#own;
+  }
+
+  /** When something was last heard; -Infinity when there is no stream. */
+  get heardMs(): number {
+    return Math.max(this.#own?.heardMs ?? -Infinity, this.#accepted?.heardMs ?? -Infinity);
+  }
+
+  /** Queues a frame; false when it was dropped. Dials if there is no stream. */
+  send(frame: FrameInit, bytes: number): boolean {
+    if (this.#closed) return false;
+    const stream = this.stream ?? this.#dial();
+    return stream.queue.push(frame, bytes);
+  }
+
+  connect(): void {
+    if (!this.#closed && this.stream === undefined) this.#dial();
+  }
+
+  /** A stream that the peer dialled, whose first frame has come: gives the frames to answer. */
+  accept(first: Frame, frames: AsyncIterable<Frame>, abort: () => void): FrameQueue<FrameInit> {
+    const queue = new FrameQueue<FrameInit>(queueBytesMax);
+    queue.push({ hello: this.#owner.hello() }, 0);
+    const stream: Stream = {
+      dialled: false,
+      queue,
+      heardMs: this.#owner.nowMs(),
+      abort: () => {
+        queue.end();
+        abort();
+      },
+    };
+    // Whoever dials again has lost the stream before this one.
+    this.#accepted?.abort();
+    this.#accepted = stream;
+    this.#settle();
+    this.#owner.opened();
+    this.#owner.received(first);
+    void this.#read(stream, frames);
+    return queue;
+  }
+
+  /** Cuts every stream; the next thing to say dials anew. */
+  reset(): void {
+    this.#own?.abort();
+    this.#accepted?.abort();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.reset();
+  }
+
+  #dial(): Stream {
+    const queue = new FrameQueue<FrameInit>(queueBytesMax);
+    queue.push({ hello: this.#owner.hello() }, 0);
+    const controller = new AbortController();
+    const stream: Stream = {
+      dialled: true,
+      queue,
+      heardMs: this.#owner.nowMs(),
+      abort: () => {
+        queue.end();
+        controller.abort();
+      },
+    };
+    this.#own = stream;
+    void this.#readDialled(stream, controller.signal);
+    return stream;
+  }
+
+  async #readDialled(stream: Stream, signal: AbortSignal): Promise<void> {
+    let problem: unknown;
+    let greeted = false;
+    try {
+      for await (const frame of this.#owner.dial(stream.queue, signal)) {
+        if (!greeted) {
+          problem = frame.hello === undefined
+            ? new Error("the first frame has no hello")
+            : this.#owner.helloProblem(frame.hello);
+          if (problem !== undefined) break;
+          greeted = true;
+          this.#settle();
+          this.#owner.opened();
+        }
+        this.#heard(stream, frame);
+      }
+    } catch (error) {
+      problem = error;
+    }
+    this.#gone(stream, problem);
+  }
+
+  async #read(stream: Stream, frames: AsyncIterable<Frame>): Promise<void> {
+    let problem: unknown;
+    try {
+      for await (const frame of frames) this.#heard(stream, frame);
+    } catch (error) {
+      problem = error;
+    }
+    this.#gone(stream, problem);
+  }
+
+  #heard(stream: Stream, frame: Frame): void {
+    stream.heardMs = this.#owner.nowMs();
+    this.#owner.received(frame);
+  }
+
+  /** With two streams, the one that is not sent on is ended by whoever dialled it. */
+  #settle(): void {
+    if (this.#own === undefined || this.#accepted === undefined) return;
+    if (!this.#owner.prefersOwn) this.#own.queue.end();
+  }
+
+  #gone(stream: Stream, problem: unknown): void {
+    stream.queue.end();
+    if (this.#own === stream) this.#own = undefined;
+    if (this.#accepted === stream) this.#accepted = undefined;
+    if (this.stream === undefined) this.#owner.lost(problem);
+  }
+}

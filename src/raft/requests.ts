@@ -1,0 +1,234 @@
+/**
+ * Requests from this node's users, until they are in the log or on their way to the leader: who
+ * leads, who waits for that, and what may be tried again.
+ */
+import { Code, CoveyError } from "../base/error.ts";
+import type { Channel } from "../ttrpc/channel.ts";
+import { type Barrier, Barriers } from "./barriers.ts";
+import type { RaftNode } from "./core/node.ts";
+import type { ConfigurationChange } from "./core/types.ts";
+import type { GroupHost, GroupOfAny, RequestOptions } from "./group_types.ts";
+import { encodeMachineData, type Member } from "./members.ts";
+import {
+  changeRefused,
+  notProposed,
+  outcomeUnknown,
+  type Proposal,
+  Proposals,
+  tooLate,
+} from "./proposals.ts";
+
+/** Who waits, and can be let go. */
+interface Waiter {
+  over: boolean;
+  release?: () => void;
+  reject(error: CoveyError): void;
+}
+
+export class GroupRequests<Result> {
+  readonly #group: GroupOfAny;
+  readonly #host: GroupHost;
+  readonly proposals = new Proposals<Result>();
+  readonly barriers = new Barriers();
+
+  constructor(group: GroupOfAny, host: GroupHost) {
+    this.#group = group;
+    this.#host = host;
+  }
+
+  /** Proposes from any node; see the rejections of `KvGroup.propose`. */
+  propose(data: Uint8Array, options: RequestOptions = {}): Promise<Result> {
+    const encoded = encodeMachineData(data);
+    const leads = this.#group.leads;
+    if (options.leaderOnly === true) {
+      return leads ? this.#proposeEncoded(encoded, options) : Promise.reject(notLeading());
+    }
+    const deadlineMs = this.deadline(options);
+    return leads
+      ? this.#proposeEncoded(
+        encoded,
+        options,
+        () => this.#proposeAtLeader(encoded, options, deadlineMs),
+      )
+      : this.#proposeAtLeader(encoded, options, deadlineMs);
+  }
+
+  async #proposeAtLeader(
+    encoded: Uint8Array,
+    options: RequestOptions,
+    deadlineMs: number,
+  ): Promise<Result> {
+    for (;;) {
+      const leader = await this.#waitForLeader(deadlineMs, options.signal);
+      const left = { ...options, timeoutMs: deadlineMs - this.#host.clock.monotonicMs() };
+      try {
+        if (leader === "self") return await this.#proposeEncoded(encoded, left);
+        const forwarded = await this.#host.forward(this.#group.id, leader, encoded, left);
+        if (forwarded.kind === "result") return this.#decodeResult(forwarded.bytes);
+        if (!forwarded.retry) {
+          throw new CoveyError(Code.resourceExhausted, forwarded.why, { sent: false });
+        }
+      } catch (error) {
+        if (!isUnproposed(error) || this.#group.stopped !== undefined) throw error;
+      }
+      await this.#pause(deadlineMs, options.signal);
+    }
+  }
+
+  /** Proposes here or not at all: `unavailable`, not sent, when this node does not lead. */
+  proposeHere(encoded: Uint8Array, options: RequestOptions): Promise<Result> {
+    if (!this.#group.leads) {
+      return Promise.reject(notProposed("this node does not lead"));
+    }
+    return this.#proposeEncoded(encoded, options);
+  }
+
+  barrier(options: RequestOptions = {}): Promise<void> {
+    const stopped = this.#refusal(options.signal);
+    if (stopped !== undefined) return Promise.reject(stopped);
+    return new Promise((resolve, reject) => {
+      const barrier: Barrier = { deadlineMs: this.deadline(options), resolve, reject, over: false };
+      this.cancelBy(options.signal, barrier);
+      this.barriers.add(barrier);
+      this.#host.schedule(this.#group);
+    });
+  }
+
+  async leaderChannel(options: RequestOptions = {}): Promise<"self" | Channel> {
+    const leader = await this.#waitForLeader(this.deadline(options), options.signal);
+    return leader === "self" ? "self" : this.#host.channelTo(leader);
+  }
+
+  /**
+   * Proposes a change of the configuration and waits until it is applied here. Leaders only.
+   * Rejects with `aborted` while another change is under way, `failed_precondition` when it does not
+   * fit the configuration.
+   */
+  async change(
+    node: RaftNode,
+    change: ConfigurationChange,
+    options: RequestOptions = {},
+  ): Promise<void> {
+    const result = node.changeConfiguration(change);
+    if (result.kind === "dropped") throw changeRefused(result.reason);
+    if (result.kind !== "appended") throw notProposed("this node does not lead");
+    const deadlineMs = this.deadline(options);
+    await new Promise<void>((resolve, reject) => {
+      const proposal: Proposal<Result> = {
+        data: noData,
+        deadlineMs,
+        resolve: () => resolve(),
+        reject,
+        over: false,
+      };
+      this.cancelBy(options.signal, proposal);
+      this.proposals.track(proposal, result.index, result.term);
+      this.#host.schedule(this.#group);
+    });
+  }
+
+  /** `elsewhere` is tried when it turns out that nothing was proposed here. */
+  #proposeEncoded(
+    data: Uint8Array,
+    options: RequestOptions,
+    elsewhere?: () => Promise<Result>,
+  ): Promise<Result> {
+    const refusal = this.#refusal(options.signal) ?? this.#overload();
+    if (refusal !== undefined) return Promise.reject(refusal);
+    return new Promise((resolve, reject) => {
+      const proposal: Proposal<Result> = {
+        data,
+        deadlineMs: this.deadline(options),
+        resolve,
+        reject: elsewhere === undefined ? reject : (error) => {
+          if (isUnproposed(error) && this.#group.stopped === undefined) resolve(elsewhere());
+          else reject(error);
+        },
+        over: false,
+      };
+      this.cancelBy(options.signal, proposal);
+      this.proposals.add(proposal);
+      this.#host.scheduleLazily(this.#group);
+    });
+  }
+
+  #overload(): CoveyError | undefined {
+    if (this.#host.log.space === "low") {
+      return new CoveyError(
+        Code.resourceExhausted,
+        "the disk is nearly full: make room on it; reads go on",
+        { sent: false },
+      );
+    }
+    if (this.proposals.size < this.#host.options.proposalsMax) return undefined;
+    return new CoveyError(
+      Code.resourceExhausted,
+      "too many proposals wait (raft.proposals_max): send fewer at a time",
+      { sent: false },
+    );
+  }
+
+  #refusal(signal: AbortSignal | undefined): CoveyError | undefined {
+    if (this.#group.stopped !== undefined) return this.#group.stopped;
+    return signal?.aborted ? canceled() : undefined;
+  }
+
+  cancelBy(signal: AbortSignal | undefined, waiter: Waiter): void {
+    if (signal === undefined) return;
+    const cancel = (): void => {
+      if (waiter.over) return;
+      waiter.over = true;
+      waiter.reject(canceled());
+    };
+    signal.addEventListener("abort", cancel, { once: true });
+    waiter.release = () => signal.removeEventListener("abort", cancel);
+  }
+
+  deadline(options: RequestOptions): number {
+    const timeoutMs = options.timeoutMs ?? this.#host.options.requestMs;
+    return this.#host.clock.monotonicMs() + timeoutMs;
+  }
+
+  async #waitForLeader(
+    deadlineMs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<"self" | Member> {
+    for (;;) {
+      const refusal = this.#refusal(signal);
+      if (refusal !== undefined) throw refusal;
+      if (this.#group.leads) return "self";
+      const { leader } = this.#group;
+      if (leader !== undefined && leader.address !== "") return leader;
+      await this.#pause(deadlineMs, signal);
+    }
+  }
+
+  /** Until the leader changes, or a moment has passed; rejects when the time is over. */
+  async #pause(deadlineMs: number, signal: AbortSignal | undefined): Promise<void> {
+    const leftMs = deadlineMs - this.#host.clock.monotonicMs();
+    if (leftMs <= 0) throw tooLate(false);
+    if (signal?.aborted) throw canceled();
+    await this.#group.leaderChanged(Math.min(leftMs, this.#host.options.heartbeatMs));
+  }
+
+  #decodeResult(bytes: Uint8Array): Result {
+    const result = this.#group.machine.decodeResult(bytes);
+    if (result !== undefined) return result;
+    throw outcomeUnknown("the leader is of a newer version, and its answer cannot be read");
+  }
+}
+
+/** It certainly did not happen, and may be tried again. */
+function isUnproposed(error: unknown): boolean {
+  return error instanceof CoveyError && error.code === Code.unavailable && error.sent === false;
+}
+
+function notLeading(): CoveyError {
+  return new CoveyError(Code.failedPrecondition, "this node does not lead", { sent: false });
+}
+
+function canceled(): CoveyError {
+  return new CoveyError(Code.canceled, "the request was canceled");
+}
+
+const noData = new Uint8Array(0);

@@ -1,0 +1,73 @@
+/**
+ * When a group's next snapshot is due, and what may be forgotten once it is there: the log on disk up
+ * to the older of the two, the log in memory but for what slow followers may still need.
+ */
+import { Code, CoveyError } from "../base/error.ts";
+import type { CatchUp } from "./catch_up.ts";
+import type { RaftNode } from "./core/node.ts";
+import type { SnapshotMeta } from "./core/types.ts";
+import type { GroupHost } from "./group_types.ts";
+import type { GroupSnapshots, TakenSnapshot } from "./group_snapshots.ts";
+
+/** After one that failed. */
+const retryMs = 10_000;
+
+export interface SnapshotKeeperParts {
+  readonly group: number;
+  readonly host: GroupHost;
+  readonly node: RaftNode;
+  readonly snapshots: GroupSnapshots;
+  readonly catchUp: CatchUp;
+  /** The machine is between two entries. */
+  mayBegin(): boolean;
+}
+
+export class SnapshotKeeper {
+  readonly #parts: SnapshotKeeperParts;
+  #wanted = false;
+  #notBeforeMs = -Infinity;
+
+  constructor(parts: SnapshotKeeperParts) {
+    this.#parts = parts;
+  }
+
+  /** One is wanted although little has happened: the group's old entries hold up the log. */
+  want(): void {
+    this.#wanted = true;
+  }
+
+  tick(nowMs: number): void {
+    const { group, host, snapshots } = this.#parts;
+    if (!this.#isDue() || nowMs < this.#notBeforeMs) return;
+    if (snapshots.isTaking || !this.#parts.mayBegin()) return;
+    this.#wanted = false;
+    snapshots.take().catch((cause: unknown) => {
+      this.#notBeforeMs = host.clock.monotonicMs() + retryMs;
+      if (cause instanceof CoveyError && cause.code === Code.canceled) return;
+      host.logger.warning("no snapshot could be taken; it is tried again", { group, cause });
+    });
+  }
+
+  /** Takes one now, whether it is due or not. */
+  take(): Promise<TakenSnapshot> {
+    if (this.#parts.mayBegin()) return this.#parts.snapshots.take();
+    return Promise.reject(
+      new CoveyError(Code.unavailable, "the machine is busy with a large entry: try again"),
+    );
+  }
+
+  stored(meta: SnapshotMeta): void {
+    const { group, host, node, catchUp } = this.#parts;
+    node.snapshotStored(meta);
+    const older = host.store.older(group);
+    if (older !== undefined && older.index <= meta.index) host.compactLog(group, older);
+    node.compact(catchUp.snapshotAt(meta.index));
+  }
+
+  #isDue(): boolean {
+    const { host, snapshots, catchUp } = this.#parts;
+    // A large state is not worth writing for a little log.
+    const dueBytes = Math.max(host.options.snapshotLogBytes, snapshots.newestBytes / 2);
+    return this.#wanted || catchUp.sinceSnapshotBytes >= dueBytes;
+  }
+}

@@ -1,0 +1,145 @@
+/**
+ * Sends snapshots to followers that are too far behind for the log. The pieces share the log link's
+ * connection with appends, on a stream of their own, so that neither waits long for the other; only
+ * so many are under way that a slow way is not filled up. A transfer that broke off goes on where it
+ * was, if the snapshot is still the same.
+ */
+import type { MessageInitShape } from "npm:@bufbuild/protobuf@2.17.0";
+import { Code, CoveyError } from "../base/error.ts";
+import type { Logger } from "../base/log.ts";
+import type { Clock } from "../runtime/port.ts";
+import type { Hello, SnapshotChunkSchema } from "../gen/covey/raft/v1/transport_pb.ts";
+import type { Message, SnapshotMeta } from "./core/types.ts";
+import { FrameQueue } from "./frame_queue.ts";
+import type { GroupOfAny } from "./group_types.ts";
+import type { makeHello } from "./hello.ts";
+import type { Peer } from "./peer.ts";
+import type { SnapshotReader } from "./wal/snapshot_reader.ts";
+import type { SnapshotStore } from "./wal/snapshot_store.ts";
+import { encodeMessage } from "./wire.ts";
+
+type ChunkInit = MessageInitShape<typeof SnapshotChunkSchema>;
+
+/** Bytes that were sent and are not confirmed. */
+const windowBytes = 512 << 10;
+/** Silence of the receiver after which a transfer is given up. */
+const silenceMs = 10_000;
+
+export interface SnapshotSenderParts {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  store(): SnapshotStore;
+  hello(peerId: string): ReturnType<typeof makeHello>;
+  helloProblem(peer: Peer, hello: Hello): CoveyError | undefined;
+}
+
+export class SnapshotSender {
+  readonly #parts: SnapshotSenderParts;
+  readonly #active = new Map<string, AbortController>();
+
+  constructor(parts: SnapshotSenderParts) {
+    this.#parts = parts;
+  }
+
+  /** Tells the group how it ended. One at a time goes to a replica. */
+  send(group: GroupOfAny, peer: Peer, message: Message): void {
+    const key = `${group.id}/${message.to}`;
+    if (this.#active.has(key)) return;
+    const controller = new AbortController();
+    this.#active.set(key, controller);
+    void this.#run(group, peer, message, controller).finally(() => this.#active.delete(key));
+  }
+
+  stop(): void {
+    for (const controller of this.#active.values()) controller.abort();
+  }
+
+  async #run(
+    group: GroupOfAny,
+    peer: Peer,
+    message: Message,
+    controller: AbortController,
+  ): Promise<void> {
+    const { logger } = this.#parts;
+    const fields = { group: group.id, replica: message.to, node: peer.name };
+    let arrived = false;
+    try {
+      const reader = await this.#open(group.id, message.snapshot!);
+      try {
+        logger.info("sending a snapshot", { ...fields, bytes: reader.source.bytes });
+        await this.#transfer(group.id, peer, message, reader, controller);
+        arrived = true;
+      } finally {
+        await reader.close();
+      }
+    } catch (cause) {
+      if (!controller.signal.aborted || !(cause instanceof CoveyError)) {
+        logger.warning("a snapshot did not arrive; it is tried again", { ...fields, cause });
+      }
+    }
+    group.snapshotSent(message.to, arrived);
+  }
+
+  async #open(group: number, meta: SnapshotMeta): Promise<SnapshotReader> {
+    const found = await this.#parts.store().read(
+      group,
+      meta.index,
+      ({ index, term }) => index === meta.index && term === meta.term,
+    );
+    if (found !== undefined) return found.reader;
+    throw new CoveyError(Code.notFound, "a newer snapshot has taken its place");
+  }
+
+  async #transfer(
+    group: number,
+    peer: Peer,
+    message: Message,
+    reader: SnapshotReader,
+    controller: AbortController,
+  ): Promise<void> {
+    const { clock } = this.#parts;
+    const queue = new FrameQueue<ChunkInit>(2 * windowBytes);
+    queue.push({
+      head: {
+        hello: this.#parts.hello(peer.nodeId),
+        message: encodeMessage(group, message),
+        group,
+        bytes: BigInt(reader.source.bytes),
+        checksum: reader.source.checksum,
+      },
+    }, 0);
+    let heardMs = clock.monotonicMs();
+    let watch = clock.timer(silenceMs, look, undefined);
+    function look(): void {
+      const leftMs = heardMs + silenceMs - clock.monotonicMs();
+      if (leftMs <= 0) controller.abort();
+      else watch = clock.timer(leftMs, look, undefined);
+    }
+    let sent = -1;
+    try {
+      const answers = peer.client("log").sendSnapshot(queue, { signal: controller.signal });
+      for await (const answer of answers) {
+        heardMs = clock.monotonicMs();
+        if (sent < 0) {
+          const problem = answer.hello === undefined
+            ? new CoveyError(Code.internal, "the first answer has no hello")
+            : this.#parts.helloProblem(peer, answer.hello);
+          if (problem !== undefined) throw problem;
+          sent = Number(answer.offset);
+        }
+        if (answer.done) return;
+        const until = Math.min(reader.source.bytes, Number(answer.offset) + windowBytes);
+        while (sent < until) {
+          const data = (await reader.read(sent)).slice();
+          queue.push({ offset: BigInt(sent), data }, data.length);
+          sent += data.length;
+        }
+        if (sent >= reader.source.bytes) queue.end();
+      }
+      throw new CoveyError(Code.unavailable, "the receiver ended the transfer");
+    } finally {
+      watch.cancel();
+      queue.end();
+    }
+  }
+}

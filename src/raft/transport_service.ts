@@ -1,0 +1,141 @@
+/** What a node serves to the other nodes of its cluster: see transport.proto. */
+import { Code, CoveyError } from "../base/error.ts";
+import type { Identity } from "../base/identity.ts";
+import type { Frame, Hello, ProposeRequest, Transport } from "../gen/covey/raft/v1/transport_pb.ts";
+import type { CallContext, Handlers } from "../ttrpc/service.ts";
+import { Role } from "./core/ready.ts";
+import type { Cluster } from "./cluster.ts";
+import { helloProblem, identityProblem } from "./hello.ts";
+import type { RaftHost } from "./host.ts";
+import type { LinkKind, Peer } from "./peer.ts";
+import type { FrameInit } from "./peer_link.ts";
+import { SnapshotReceiver } from "./snapshot_receiver.ts";
+import { follow } from "./follow.ts";
+
+/** How recently a process must have been heard for another one with its id to be refused. */
+const aliveMs = 3_000;
+
+export class TransportService {
+  readonly #cluster: Cluster;
+  readonly #receiver: SnapshotReceiver;
+
+  constructor(cluster: Cluster) {
+    this.#cluster = cluster;
+    this.#receiver = new SnapshotReceiver(() => this.#host, cluster.logger);
+  }
+
+  handlers(): Handlers<typeof Transport> {
+    return {
+      control: (frames, context) => new LinkAnswers(() => this.#accept("control", frames, context)),
+      log: (frames, context) => new LinkAnswers(() => this.#accept("log", frames, context)),
+      sendSnapshot: (chunks, context) =>
+        this.#receiver.receive(chunks, (hello) => void this.#greet(hello, context.identity)),
+      propose: (request) => this.#propose(request),
+      identify: (request, context) => this.#cluster.identify(request, context.identity),
+      invite: (request, context) => this.#cluster.invited(request, context.identity),
+      follow: (request, context) => follow(this.#host, request, context.signal),
+    };
+  }
+
+  get #host(): RaftHost {
+    const { host } = this.#cluster;
+    if (host === undefined) {
+      throw new CoveyError(Code.failedPrecondition, "this node is part of no cluster yet");
+    }
+    return host;
+  }
+
+  /** Who is on the other end; throws when it is not one of this cluster's nodes. */
+  #greet(hello: Hello | undefined, identity: Identity): Peer {
+    const host = this.#host;
+    if (hello === undefined) {
+      throw new CoveyError(Code.invalidArgument, "a stream between nodes begins with a hello");
+    }
+    const problem = helloProblem(host.facts, hello) ?? identityProblem(identity, hello.nodeId);
+    if (problem !== undefined) {
+      host.logger.warning("a node was refused", { node: hello.name, why: problem.rawMessage });
+      throw problem;
+    }
+    const peer = host.meet(hello.nodeId, hello.name, hello.address);
+    if (peer.instance !== hello.instance && peer.instance !== 0n) {
+      if (peer.connected && host.nowMs() - peer.heardMs < aliveMs) {
+        host.logger.error("two processes run with one node id: one has a copied data directory", {
+          node: hello.name,
+          address: hello.address,
+        });
+        throw new CoveyError(
+          Code.alreadyExists,
+          `a node with the id ${hello.nodeId} is connected already: stop one of the two and give ` +
+            "it a data directory of its own",
+        );
+      }
+    }
+    peer.instance = hello.instance;
+    // A node knows best where it is reached.
+    peer.move(hello.address);
+    return peer;
+  }
+
+  async #accept(
+    kind: LinkKind,
+    frames: AsyncIterable<Frame>,
+    context: CallContext,
+  ): Promise<AsyncIterator<FrameInit>> {
+    const iterator = frames[Symbol.asyncIterator]();
+    const first = await iterator.next();
+    if (first.done === true) {
+      throw new CoveyError(Code.invalidArgument, "a stream between nodes begins with a hello");
+    }
+    const peer = this.#greet(first.value.hello, context.identity);
+    const rest = { [Symbol.asyncIterator]: () => iterator };
+    return peer.link(kind).accept(first.value, rest, () => void iterator.return?.());
+  }
+
+  async #propose(
+    request: ProposeRequest,
+  ): Promise<{ result?: Uint8Array; refused?: string; retry?: boolean }> {
+    const host = this.#host;
+    if (request.clusterId !== host.clusterId) {
+      return { refused: `this node belongs to cluster ${host.clusterId}`, retry: false };
+    }
+    const group = host.group(request.group);
+    if (group === undefined || group.role !== Role.leader) {
+      return { refused: "this node does not lead", retry: true };
+    }
+    try {
+      const result = await group.proposeHere(request.data, {});
+      return { result: group.machine.encodeResult(result) };
+    } catch (error) {
+      const failure = CoveyError.from(error);
+      if (failure.sent !== false) throw failure;
+      return {
+        refused: failure.rawMessage,
+        retry: failure.code !== Code.resourceExhausted,
+      };
+    }
+  }
+}
+
+/** The answers on a stream, once its first frame has come. */
+class LinkAnswers implements AsyncIterableIterator<FrameInit> {
+  readonly #begin: () => Promise<AsyncIterator<FrameInit>>;
+  #answers: AsyncIterator<FrameInit> | undefined = undefined;
+
+  constructor(begin: () => Promise<AsyncIterator<FrameInit>>) {
+    this.#begin = begin;
+  }
+
+  async next(): Promise<IteratorResult<FrameInit>> {
+    this.#answers ??= await this.#begin();
+    return await this.#answers.next();
+  }
+
+  async return(): Promise<IteratorResult<FrameInit>> {
+    await this.#answers?.return?.();
+    return { done: true, value: undefined };
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+}
