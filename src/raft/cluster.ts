@@ -24,6 +24,7 @@ import {
 } from "./cluster_record.ts";
 import { Founding } from "./founding.ts";
 import type { Group } from "./group.ts";
+import { Groups } from "./groups.ts";
 import { foundGroup, joinGroup, reopenGroup } from "./group_start.ts";
 import { identityProblem } from "./hello.ts";
 import { RaftHost } from "./host.ts";
@@ -66,7 +67,7 @@ export class Cluster<Result = any> {
   readonly #instance: bigint;
   #host: RaftHost | undefined = undefined;
   #root: Group<Result> | undefined = undefined;
-  #storage: Storage | undefined = undefined;
+  #groups: Groups | undefined = undefined;
   #founding: Founding | undefined = undefined;
   #foundingRun: Promise<void> | undefined = undefined;
   #record: ClusterRecord | undefined = undefined;
@@ -96,12 +97,9 @@ export class Cluster<Result = any> {
     return this.#record;
   }
 
-  get storage(): Storage | undefined {
-    return this.#storage;
-  }
-
-  get random(): Random {
-    return this.#parts.random;
+  /** The groups beside the root group. */
+  get groups(): Groups | undefined {
+    return this.#groups;
   }
 
   /** What keeps the node from being part of a running cluster; undefined when nothing does. */
@@ -164,7 +162,6 @@ export class Cluster<Result = any> {
     const { disk, directory } = this.#parts;
     const host = this.#makeHost(record);
     const storage = await this.#openStorage(record, host);
-    this.#storage = storage;
     const parts = {
       host,
       storage,
@@ -187,6 +184,7 @@ export class Cluster<Result = any> {
       this.#record = { ...record, founded: true };
       this.#host = host;
       this.#root = group;
+      this.#groups = new Groups({ host, storage, root: group, logger: this.logger });
       host.add(group);
       this.#parts.started(group);
     } catch (error) {
@@ -225,6 +223,7 @@ export class Cluster<Result = any> {
       facts: { clusterId: record.clusterId, nodeId, name, address, instance: this.#instance },
       channel,
       fatal,
+      membersChanged: () => this.#groups?.reconcile(),
     });
   }
 
@@ -261,6 +260,10 @@ export class Cluster<Result = any> {
     const replica = Number(request.replica);
     const known = this.#record;
     if (known !== undefined) {
+      if (known.clusterId === request.clusterId && request.group !== rootGroup) {
+        await this.#groups?.invited(request.group, replica);
+        return {};
+      }
       if (known.clusterId === request.clusterId && known.replica === replica) return {};
       throw new CoveyError(
         Code.failedPrecondition,
@@ -301,6 +304,7 @@ export class Cluster<Result = any> {
     this.#stopped = true;
     this.#founding?.stop();
     await this.#foundingRun;
+    this.#groups?.stop();
     await this.#host?.stop();
   }
 }

@@ -56,9 +56,10 @@ export async function foundGroup<Result>(
 export async function joinGroup<Result>(
   start: GroupStart<Result>,
   known: readonly Member[],
+  { isCreated = false }: { readonly isCreated?: boolean } = {},
 ): Promise<Group<Result>> {
   const { storage, id, replica } = start;
-  await storage.log.whenDurable(storage.log.createGroup(id, replica));
+  if (!isCreated) await storage.log.whenDurable(storage.log.createGroup(id, replica));
   return groupOf(start, new Members(known), joiningLog());
 }
 

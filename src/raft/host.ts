@@ -49,6 +49,8 @@ export interface HostParts {
   readonly channel: (address: string) => Channel;
   /** The log has failed: the process must end. */
   readonly fatal: (error: LogError) => void;
+  /** Who takes part in a group changed, or which groups there are. */
+  readonly membersChanged: () => void;
 }
 
 export class RaftHost implements GroupHost, PeerOwner {
@@ -356,6 +358,7 @@ export class RaftHost implements GroupHost, PeerOwner {
       peer.close();
       this.#peers.delete(nodeId);
     }
+    this.#parts.membersChanged();
   }
 
   /** The peer of this id, made if need be. */

@@ -2,7 +2,7 @@
  * Who the replicas of a group are: replicated beside the machine by the group's own log, and part of
  * every snapshot. Configuration changes bring it in their context; a replica id is given out once.
  */
-import { create, fromBinary, toBinary } from "npm:@bufbuild/protobuf@2.17.0";
+import { create, fromBinary, type MessageShape, toBinary } from "npm:@bufbuild/protobuf@2.17.0";
 import {
   ChangeContextSchema,
   DriverCommandSchema,
@@ -90,7 +90,7 @@ export function decodeEntryData(data: Uint8Array): EntryData {
   if (data.length === 0 || data[0] !== marker) return { kind: "machine", data };
   if (data[1] === escaped) return { kind: "machine", data: data.subarray(2) };
   if (data[1] !== driverCommand) return { kind: "driver", command: { kind: "unknown" } };
-  const { command } = fromBinary(DriverCommandSchema, data.subarray(2));
+  const { command } = readCommand(data.subarray(2));
   switch (command.case) {
     case "updateMember":
       return { kind: "driver", command: { kind: command.case, member: fromWire(command.value) } };
@@ -103,6 +103,15 @@ export function decodeEntryData(data: Uint8Array): EntryData {
       return { kind: "driver", command: { kind: command.case, id: command.value } };
     default:
       return { kind: "driver", command: { kind: "unknown" } };
+  }
+}
+
+/** Bytes that cannot be read are a newer build's, too. */
+function readCommand(bytes: Uint8Array): Pick<MessageShape<typeof DriverCommandSchema>, "command"> {
+  try {
+    return fromBinary(DriverCommandSchema, bytes);
+  } catch {
+    return { command: { case: undefined } };
   }
 }
 

@@ -8,6 +8,7 @@ import type { Clock } from "../runtime/port.ts";
 import {
   type AddRequest,
   type AddResponseSchema,
+  type GroupSchema,
   LeaderHintSchema,
   type PeersResponseSchema,
   Raft,
@@ -18,11 +19,12 @@ import { Transport } from "../gen/covey/raft/v1/transport_pb.ts";
 import type { MessageInitShape } from "npm:@bufbuild/protobuf@2.17.0";
 import { createClient } from "../ttrpc/client.ts";
 import type { CallContext, Client, Handlers } from "../ttrpc/service.ts";
-import type { Cluster } from "./cluster.ts";
+import { type Cluster, rootGroup } from "./cluster.ts";
 import { Role } from "./core/ready.ts";
 import type { MemberStatus, Status } from "./core/status.ts";
 import { ChangeType, type Configuration, Transition } from "./core/types.ts";
 import type { GroupOfAny, LeaderHint, RequestOptions } from "./group_types.ts";
+import { createGroup, removeGroup, wireGroup } from "./group_placement.ts";
 import type { RaftHost } from "./host.ts";
 import { encodeContext, type Member, toWire } from "./members.ts";
 
@@ -94,6 +96,24 @@ export class Operator {
         return { index: BigInt(meta.index), term: BigInt(meta.term), bytes: BigInt(bytes) };
       },
       status: () => this.#status(),
+      createGroup: (request, context) =>
+        this.#atLeader<MessageInitShape<typeof GroupSchema>>(rootGroup, context, {
+          here: (group) => createGroup(group, request, optionsOf(context)),
+          there: (client, options) => client.createGroup(request, options),
+        }),
+      removeGroup: (request, context) =>
+        this.#atLeader(rootGroup, context, {
+          here: async (group) => {
+            await removeGroup(group, request.name, optionsOf(context));
+            return {};
+          },
+          there: (client, options) => client.removeGroup(request, options),
+        }),
+      groups: async (_request, context) => {
+        const root = this.#group(rootGroup);
+        await root.barrier(optionsOf(context));
+        return { groups: root.members.groups.map(wireGroup) };
+      },
     };
   }
 
@@ -155,7 +175,7 @@ export class Operator {
       suffrage: suffrageOf(status.configuration, member.replica),
       leader: status.leader === member.replica,
       matchIndex: BigInt(progress?.match ?? 0),
-      active: progress?.recentActive ?? false,
+      active: status.leader === member.replica || (progress?.recentActive ?? false),
       progress: progress?.state ?? "",
       roundTripMillis: trip?.samples === 0 ? 0 : trip?.mean ?? 0,
     };

@@ -212,6 +212,11 @@ export class RaftNode {
     return entries;
   }
 
+  /** As it will be when everything in the log is applied. */
+  configurationAtEnd(): Configuration {
+    return this.#replica.configurationAfter(this.#replica.log.lastIndex);
+  }
+
   status(): Status {
     return statusOf(this.#replica);
   }

@@ -12,7 +12,120 @@ import type { Message, UnknownEnum } from "npm:@bufbuild/protobuf@2.17.0";
  * Describes the file covey/raft/v1/raft.proto.
  */
 export const file_covey_raft_v1_raft: GenFile = /*@__PURE__*/
-  fileDesc("Chhjb3ZleS9yYWZ0L3YxL3JhZnQucHJvdG8SDWNvdmV5LnJhZnQudjEi1AEKBFBlZXISDwoHcmVwbGljYRgBIAEoBBIPCgdub2RlX2lkGAIgASgJEgwKBG5hbWUYAyABKAkSDwoHYWRkcmVzcxgEIAEoCRIpCghzdWZmcmFnZRgFIAEoDjIXLmNvdmV5LnJhZnQudjEuU3VmZnJhZ2USDgoGbGVhZGVyGAYgASgIEhMKC21hdGNoX2luZGV4GAcgASgEEg4KBmFjdGl2ZRgIIAEoCBIQCghwcm9ncmVzcxgJIAEoCRIZChFyb3VuZF90cmlwX21pbGxpcxgKIAEoASJcCgpMZWFkZXJIaW50Eg0KBWdyb3VwGAEgASgNEg8KB3JlcGxpY2EYAiABKAQSDwoHbm9kZV9pZBgDIAEoCRIMCgRuYW1lGAQgASgJEg8KB2FkZHJlc3MYBSABKAkiHQoMUGVlcnNSZXF1ZXN0Eg0KBWdyb3VwGAEgASgNImUKDVBlZXJzUmVzcG9uc2USIgoFcGVlcnMYASADKAsyEy5jb3ZleS5yYWZ0LnYxLlBlZXISDgoGbGVhZGVyGAIgASgEEgwKBHRlcm0YAyABKAQSEgoKY2x1c3Rlcl9pZBgEIAEoCSJOCgpBZGRSZXF1ZXN0Eg0KBWdyb3VwGAEgASgNEg8KB2FkZHJlc3MYAiABKAkSDwoHbGVhcm5lchgDIAEoCBIPCgdub2RlX2lkGAQgASgJIjAKC0FkZFJlc3BvbnNlEiEKBHBlZXIYASABKAsyEy5jb3ZleS5yYWZ0LnYxLlBlZXIiMAoOUHJvbW90ZVJlcXVlc3QSDQoFZ3JvdXAYASABKA0SDwoHcmVwbGljYRgCIAEoBCIRCg9Qcm9tb3RlUmVzcG9uc2UiLwoNUmVtb3ZlUmVxdWVzdBINCgVncm91cBgBIAEoDRIPCgdyZXBsaWNhGAIgASgEIhAKDlJlbW92ZVJlc3BvbnNlIjEKD1RyYW5zZmVyUmVxdWVzdBINCgVncm91cBgBIAEoDRIPCgdyZXBsaWNhGAIgASgEIiIKEFRyYW5zZmVyUmVzcG9uc2USDgoGbGVhZGVyGAEgASgEIiAKD1NuYXBzaG90UmVxdWVzdBINCgVncm91cBgBIAEoDSI+ChBTbmFwc2hvdFJlc3BvbnNlEg0KBWluZGV4GAEgASgEEgwKBHRlcm0YAiABKAQSDQoFYnl0ZXMYAyABKAQiDwoNU3RhdHVzUmVxdWVzdCKIAQoOU3RhdHVzUmVzcG9uc2USEgoKY2x1c3Rlcl9pZBgBIAEoCRIPCgdub2RlX2lkGAIgASgJEioKBmdyb3VwcxgDIAMoCzIaLmNvdmV5LnJhZnQudjEuR3JvdXBTdGF0dXMSJQoDbG9nGAQgASgLMhguY292ZXkucmFmdC52MS5Mb2dTdGF0dXMiwAMKC0dyb3VwU3RhdHVzEg0KBWdyb3VwGAEgASgNEgwKBG5hbWUYAiABKAkSDwoHcmVwbGljYRgDIAEoBBIhCgRyb2xlGAQgASgOMhMuY292ZXkucmFmdC52MS5Sb2xlEgwKBHRlcm0YBSABKAQSDgoGbGVhZGVyGAYgASgEEhMKC2ZpcnN0X2luZGV4GAcgASgEEhIKCmxhc3RfaW5kZXgYCCABKAQSFAoMc3RhYmxlX2luZGV4GAkgASgEEhQKDGNvbW1pdF9pbmRleBgKIAEoBBIVCg1hcHBsaWVkX2luZGV4GAsgASgEEhYKDnNuYXBzaG90X2luZGV4GAwgASgEEhkKEXVuY29tbWl0dGVkX2J5dGVzGA0gASgEEhkKEXByb3Bvc2Fsc19wZW5kaW5nGA4gASgEEhUKDXJlYWRzX3BlbmRpbmcYDyABKAQSHwoXZWxlY3Rpb25fdGltZW91dF9taWxsaXMYECABKAQSDgoGdm90ZXJzGBEgAygEEhcKD3ZvdGVyc19vdXRnb2luZxgSIAMoBBIQCghsZWFybmVycxgTIAMoBBIVCg1sZWFybmVyc19uZXh0GBQgAygEInYKCUxvZ1N0YXR1cxIWCg5vbGRlc3Rfc2VnbWVudBgBIAEoBBIWCg5uZXdlc3Rfc2VnbWVudBgCIAEoBBIPCgdiYXRjaGVzGAMgASgEEhUKDWJ5dGVzX3dyaXR0ZW4YBCABKAQSEQoJbG93X3NwYWNlGAUgASgIKmwKBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEhEKDVJPTEVfRk9MTE9XRVIQARIWChJST0xFX1BSRV9DQU5ESURBVEUQAhISCg5ST0xFX0NBTkRJREFURRADEg8KC1JPTEVfTEVBREVSEAQqgAEKCFN1ZmZyYWdlEhgKFFNVRkZSQUdFX1VOU1BFQ0lGSUVEEAASEgoOU1VGRlJBR0VfVk9URVIQARIUChBTVUZGUkFHRV9MRUFSTkVSEAISGQoVU1VGRlJBR0VfTEVBUk5FUl9ORVhUEAMSFQoRU1VGRlJBR0VfT1VUR09JTkcQBDL6AwoEUmFmdBJCCgVQZWVycxIbLmNvdmV5LnJhZnQudjEuUGVlcnNSZXF1ZXN0GhwuY292ZXkucmFmdC52MS5QZWVyc1Jlc3BvbnNlEjwKA0FkZBIZLmNvdmV5LnJhZnQudjEuQWRkUmVxdWVzdBoaLmNvdmV5LnJhZnQudjEuQWRkUmVzcG9uc2USSAoHUHJvbW90ZRIdLmNvdmV5LnJhZnQudjEuUHJvbW90ZVJlcXVlc3QaHi5jb3ZleS5yYWZ0LnYxLlByb21vdGVSZXNwb25zZRJFCgZSZW1vdmUSHC5jb3ZleS5yYWZ0LnYxLlJlbW92ZVJlcXVlc3QaHS5jb3ZleS5yYWZ0LnYxLlJlbW92ZVJlc3BvbnNlEksKCFRyYW5zZmVyEh4uY292ZXkucmFmdC52MS5UcmFuc2ZlclJlcXVlc3QaHy5jb3ZleS5yYWZ0LnYxLlRyYW5zZmVyUmVzcG9uc2USSwoIU25hcHNob3QSHi5jb3ZleS5yYWZ0LnYxLlNuYXBzaG90UmVxdWVzdBofLmNvdmV5LnJhZnQudjEuU25hcHNob3RSZXNwb25zZRJFCgZTdGF0dXMSHC5jb3ZleS5yYWZ0LnYxLlN0YXR1c1JlcXVlc3QaHS5jb3ZleS5yYWZ0LnYxLlN0YXR1c1Jlc3BvbnNlYgZwcm90bzM");
+  fileDesc("Chhjb3ZleS9yYWZ0L3YxL3JhZnQucHJvdG8SDWNvdmV5LnJhZnQudjEiNAoSQ3JlYXRlR3JvdXBSZXF1ZXN0EgwKBG5hbWUYASABKAkSEAoIcmVwbGljYXMYAiABKA0iSAoFR3JvdXASCgoCaWQYASABKA0SDAoEbmFtZRgCIAEoCRIlCghmb3VuZGVycxgDIAMoCzITLmNvdmV5LnJhZnQudjEuUGVlciIiChJSZW1vdmVHcm91cFJlcXVlc3QSDAoEbmFtZRgBIAEoCSIVChNSZW1vdmVHcm91cFJlc3BvbnNlIg8KDUdyb3Vwc1JlcXVlc3QiNgoOR3JvdXBzUmVzcG9uc2USJAoGZ3JvdXBzGAEgAygLMhQuY292ZXkucmFmdC52MS5Hcm91cCLUAQoEUGVlchIPCgdyZXBsaWNhGAEgASgEEg8KB25vZGVfaWQYAiABKAkSDAoEbmFtZRgDIAEoCRIPCgdhZGRyZXNzGAQgASgJEikKCHN1ZmZyYWdlGAUgASgOMhcuY292ZXkucmFmdC52MS5TdWZmcmFnZRIOCgZsZWFkZXIYBiABKAgSEwoLbWF0Y2hfaW5kZXgYByABKAQSDgoGYWN0aXZlGAggASgIEhAKCHByb2dyZXNzGAkgASgJEhkKEXJvdW5kX3RyaXBfbWlsbGlzGAogASgBIlwKCkxlYWRlckhpbnQSDQoFZ3JvdXAYASABKA0SDwoHcmVwbGljYRgCIAEoBBIPCgdub2RlX2lkGAMgASgJEgwKBG5hbWUYBCABKAkSDwoHYWRkcmVzcxgFIAEoCSIdCgxQZWVyc1JlcXVlc3QSDQoFZ3JvdXAYASABKA0iZQoNUGVlcnNSZXNwb25zZRIiCgVwZWVycxgBIAMoCzITLmNvdmV5LnJhZnQudjEuUGVlchIOCgZsZWFkZXIYAiABKAQSDAoEdGVybRgDIAEoBBISCgpjbHVzdGVyX2lkGAQgASgJIk4KCkFkZFJlcXVlc3QSDQoFZ3JvdXAYASABKA0SDwoHYWRkcmVzcxgCIAEoCRIPCgdsZWFybmVyGAMgASgIEg8KB25vZGVfaWQYBCABKAkiMAoLQWRkUmVzcG9uc2USIQoEcGVlchgBIAEoCzITLmNvdmV5LnJhZnQudjEuUGVlciIwCg5Qcm9tb3RlUmVxdWVzdBINCgVncm91cBgBIAEoDRIPCgdyZXBsaWNhGAIgASgEIhEKD1Byb21vdGVSZXNwb25zZSIvCg1SZW1vdmVSZXF1ZXN0Eg0KBWdyb3VwGAEgASgNEg8KB3JlcGxpY2EYAiABKAQiEAoOUmVtb3ZlUmVzcG9uc2UiMQoPVHJhbnNmZXJSZXF1ZXN0Eg0KBWdyb3VwGAEgASgNEg8KB3JlcGxpY2EYAiABKAQiIgoQVHJhbnNmZXJSZXNwb25zZRIOCgZsZWFkZXIYASABKAQiIAoPU25hcHNob3RSZXF1ZXN0Eg0KBWdyb3VwGAEgASgNIj4KEFNuYXBzaG90UmVzcG9uc2USDQoFaW5kZXgYASABKAQSDAoEdGVybRgCIAEoBBINCgVieXRlcxgDIAEoBCIPCg1TdGF0dXNSZXF1ZXN0IogBCg5TdGF0dXNSZXNwb25zZRISCgpjbHVzdGVyX2lkGAEgASgJEg8KB25vZGVfaWQYAiABKAkSKgoGZ3JvdXBzGAMgAygLMhouY292ZXkucmFmdC52MS5Hcm91cFN0YXR1cxIlCgNsb2cYBCABKAsyGC5jb3ZleS5yYWZ0LnYxLkxvZ1N0YXR1cyLAAwoLR3JvdXBTdGF0dXMSDQoFZ3JvdXAYASABKA0SDAoEbmFtZRgCIAEoCRIPCgdyZXBsaWNhGAMgASgEEiEKBHJvbGUYBCABKA4yEy5jb3ZleS5yYWZ0LnYxLlJvbGUSDAoEdGVybRgFIAEoBBIOCgZsZWFkZXIYBiABKAQSEwoLZmlyc3RfaW5kZXgYByABKAQSEgoKbGFzdF9pbmRleBgIIAEoBBIUCgxzdGFibGVfaW5kZXgYCSABKAQSFAoMY29tbWl0X2luZGV4GAogASgEEhUKDWFwcGxpZWRfaW5kZXgYCyABKAQSFgoOc25hcHNob3RfaW5kZXgYDCABKAQSGQoRdW5jb21taXR0ZWRfYnl0ZXMYDSABKAQSGQoRcHJvcG9zYWxzX3BlbmRpbmcYDiABKAQSFQoNcmVhZHNfcGVuZGluZxgPIAEoBBIfChdlbGVjdGlvbl90aW1lb3V0X21pbGxpcxgQIAEoBBIOCgZ2b3RlcnMYESADKAQSFwoPdm90ZXJzX291dGdvaW5nGBIgAygEEhAKCGxlYXJuZXJzGBMgAygEEhUKDWxlYXJuZXJzX25leHQYFCADKAQidgoJTG9nU3RhdHVzEhYKDm9sZGVzdF9zZWdtZW50GAEgASgEEhYKDm5ld2VzdF9zZWdtZW50GAIgASgEEg8KB2JhdGNoZXMYAyABKAQSFQoNYnl0ZXNfd3JpdHRlbhgEIAEoBBIRCglsb3dfc3BhY2UYBSABKAgqbAoEUm9sZRIUChBST0xFX1VOU1BFQ0lGSUVEEAASEQoNUk9MRV9GT0xMT1dFUhABEhYKElJPTEVfUFJFX0NBTkRJREFURRACEhIKDlJPTEVfQ0FORElEQVRFEAMSDwoLUk9MRV9MRUFERVIQBCqAAQoIU3VmZnJhZ2USGAoUU1VGRlJBR0VfVU5TUEVDSUZJRUQQABISCg5TVUZGUkFHRV9WT1RFUhABEhQKEFNVRkZSQUdFX0xFQVJORVIQAhIZChVTVUZGUkFHRV9MRUFSTkVSX05FWFQQAxIVChFTVUZGUkFHRV9PVVRHT0lORxAEMt8FCgRSYWZ0EkIKBVBlZXJzEhsuY292ZXkucmFmdC52MS5QZWVyc1JlcXVlc3QaHC5jb3ZleS5yYWZ0LnYxLlBlZXJzUmVzcG9uc2USPAoDQWRkEhkuY292ZXkucmFmdC52MS5BZGRSZXF1ZXN0GhouY292ZXkucmFmdC52MS5BZGRSZXNwb25zZRJICgdQcm9tb3RlEh0uY292ZXkucmFmdC52MS5Qcm9tb3RlUmVxdWVzdBoeLmNvdmV5LnJhZnQudjEuUHJvbW90ZVJlc3BvbnNlEkUKBlJlbW92ZRIcLmNvdmV5LnJhZnQudjEuUmVtb3ZlUmVxdWVzdBodLmNvdmV5LnJhZnQudjEuUmVtb3ZlUmVzcG9uc2USSwoIVHJhbnNmZXISHi5jb3ZleS5yYWZ0LnYxLlRyYW5zZmVyUmVxdWVzdBofLmNvdmV5LnJhZnQudjEuVHJhbnNmZXJSZXNwb25zZRJLCghTbmFwc2hvdBIeLmNvdmV5LnJhZnQudjEuU25hcHNob3RSZXF1ZXN0Gh8uY292ZXkucmFmdC52MS5TbmFwc2hvdFJlc3BvbnNlEkUKBlN0YXR1cxIcLmNvdmV5LnJhZnQudjEuU3RhdHVzUmVxdWVzdBodLmNvdmV5LnJhZnQudjEuU3RhdHVzUmVzcG9uc2USRgoLQ3JlYXRlR3JvdXASIS5jb3ZleS5yYWZ0LnYxLkNyZWF0ZUdyb3VwUmVxdWVzdBoULmNvdmV5LnJhZnQudjEuR3JvdXASVAoLUmVtb3ZlR3JvdXASIS5jb3ZleS5yYWZ0LnYxLlJlbW92ZUdyb3VwUmVxdWVzdBoiLmNvdmV5LnJhZnQudjEuUmVtb3ZlR3JvdXBSZXNwb25zZRJFCgZHcm91cHMSHC5jb3ZleS5yYWZ0LnYxLkdyb3Vwc1JlcXVlc3QaHS5jb3ZleS5yYWZ0LnYxLkdyb3Vwc1Jlc3BvbnNlYgZwcm90bzM");
+
+/**
+ * @generated from message covey.raft.v1.CreateGroupRequest
+ */
+export type CreateGroupRequest = Message<"covey.raft.v1.CreateGroupRequest"> & {
+  /**
+   * 1 to 128 letters, digits and . _ - /
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * How many nodes keep it; 0 means three, or as many voters as there are.
+   *
+   * @generated from field: uint32 replicas = 2;
+   */
+  replicas: number;
+};
+
+/**
+ * Describes the message covey.raft.v1.CreateGroupRequest.
+ * Use `create(CreateGroupRequestSchema)` to create a new message.
+ */
+export const CreateGroupRequestSchema: GenMessage<CreateGroupRequest> = /*@__PURE__*/
+  messageDesc(file_covey_raft_v1_raft, 0);
+
+/**
+ * @generated from message covey.raft.v1.Group
+ */
+export type Group = Message<"covey.raft.v1.Group"> & {
+  /**
+   * @generated from field: uint32 id = 1;
+   */
+  id: number;
+
+  /**
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * @generated from field: repeated covey.raft.v1.Peer founders = 3;
+   */
+  founders: Peer[];
+};
+
+/**
+ * Describes the message covey.raft.v1.Group.
+ * Use `create(GroupSchema)` to create a new message.
+ */
+export const GroupSchema: GenMessage<Group> = /*@__PURE__*/
+  messageDesc(file_covey_raft_v1_raft, 1);
+
+/**
+ * @generated from message covey.raft.v1.RemoveGroupRequest
+ */
+export type RemoveGroupRequest = Message<"covey.raft.v1.RemoveGroupRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message covey.raft.v1.RemoveGroupRequest.
+ * Use `create(RemoveGroupRequestSchema)` to create a new message.
+ */
+export const RemoveGroupRequestSchema: GenMessage<RemoveGroupRequest> = /*@__PURE__*/
+  messageDesc(file_covey_raft_v1_raft, 2);
+
+/**
+ * @generated from message covey.raft.v1.RemoveGroupResponse
+ */
+export type RemoveGroupResponse = Message<"covey.raft.v1.RemoveGroupResponse"> & {
+};
+
+/**
+ * Describes the message covey.raft.v1.RemoveGroupResponse.
+ * Use `create(RemoveGroupResponseSchema)` to create a new message.
+ */
+export const RemoveGroupResponseSchema: GenMessage<RemoveGroupResponse> = /*@__PURE__*/
+  messageDesc(file_covey_raft_v1_raft, 3);
+
+/**
+ * @generated from message covey.raft.v1.GroupsRequest
+ */
+export type GroupsRequest = Message<"covey.raft.v1.GroupsRequest"> & {
+};
+
+/**
+ * Describes the message covey.raft.v1.GroupsRequest.
+ * Use `create(GroupsRequestSchema)` to create a new message.
+ */
+export const GroupsRequestSchema: GenMessage<GroupsRequest> = /*@__PURE__*/
+  messageDesc(file_covey_raft_v1_raft, 4);
+
+/**
+ * @generated from message covey.raft.v1.GroupsResponse
+ */
+export type GroupsResponse = Message<"covey.raft.v1.GroupsResponse"> & {
+  /**
+   * @generated from field: repeated covey.raft.v1.Group groups = 1;
+   */
+  groups: Group[];
+};
+
+/**
+ * Describes the message covey.raft.v1.GroupsResponse.
+ * Use `create(GroupsResponseSchema)` to create a new message.
+ */
+export const GroupsResponseSchema: GenMessage<GroupsResponse> = /*@__PURE__*/
+  messageDesc(file_covey_raft_v1_raft, 5);
 
 /**
  * A replica of a group and the node that it runs on.
@@ -86,7 +199,7 @@ export type Peer = Message<"covey.raft.v1.Peer"> & {
  * Use `create(PeerSchema)` to create a new message.
  */
 export const PeerSchema: GenMessage<Peer> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_raft, 0);
+  messageDesc(file_covey_raft_v1_raft, 6);
 
 /**
  * LeaderHint is a detail of errors that a request to the leader would not have met.
@@ -125,7 +238,7 @@ export type LeaderHint = Message<"covey.raft.v1.LeaderHint"> & {
  * Use `create(LeaderHintSchema)` to create a new message.
  */
 export const LeaderHintSchema: GenMessage<LeaderHint> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_raft, 1);
+  messageDesc(file_covey_raft_v1_raft, 7);
 
 /**
  * @generated from message covey.raft.v1.PeersRequest
@@ -142,7 +255,7 @@ export type PeersRequest = Message<"covey.raft.v1.PeersRequest"> & {
  * Use `create(PeersRequestSchema)` to create a new message.
  */
 export const PeersRequestSchema: GenMessage<PeersRequest> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_raft, 2);
+  messageDesc(file_covey_raft_v1_raft, 8);
 
 /**
  * @generated from message covey.raft.v1.PeersResponse
@@ -176,7 +289,7 @@ export type PeersResponse = Message<"covey.raft.v1.PeersResponse"> & {
  * Use `create(PeersResponseSchema)` to create a new message.
  */
 export const PeersResponseSchema: GenMessage<PeersResponse> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_raft, 3);
+  messageDesc(file_covey_raft_v1_raft, 9);
 
 /**
  * @generated from message covey.raft.v1.AddRequest
@@ -214,7 +327,7 @@ export type AddRequest = Message<"covey.raft.v1.AddRequest"> & {
  * Use `create(AddRequestSchema)` to create a new message.
  */
 export const AddRequestSchema: GenMessage<AddRequest> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_raft, 4);
+  messageDesc(file_covey_raft_v1_raft, 10);
 
 /**
  * @generated from message covey.raft.v1.AddResponse
@@ -231,7 +344,7 @@ export type AddResponse = Message<"covey.raft.v1.AddResponse"> & {
  * Use `create(AddResponseSchema)` to create a new message.
  */
 export const AddResponseSchema: GenMessage<AddResponse> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_raft, 5);
+  messageDesc(file_covey_raft_v1_raft, 11);
 
 /**
  * @generated from message covey.raft.v1.PromoteRequest
@@ -253,7 +366,7 @@ export type PromoteRequest = Message<"covey.raft.v1.PromoteRequest"> & {
  * Use `create(PromoteRequestSchema)` to create a new message.
  */
 export const PromoteRequestSchema: GenMessage<PromoteRequest> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_raft, 6);
+  messageDesc(file_covey_raft_v1_raft, 12);
 
 /**
  * @generated from message covey.raft.v1.PromoteResponse
@@ -266,7 +379,7 @@ export type PromoteResponse = Message<"covey.raft.v1.PromoteResponse"> & {
  * Use `create(PromoteResponseSchema)` to create a new message.
  */
 export const PromoteResponseSchema: GenMessage<PromoteResponse> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_raft, 7);
+  messageDesc(file_covey_raft_v1_raft, 13);
 
 /**
  * @generated from message covey.raft.v1.RemoveRequest
@@ -288,7 +401,7 @@ export type RemoveRequest = Message<"covey.raft.v1.RemoveRequest"> & {
  * Use `create(RemoveRequestSchema)` to create a new message.
  */
 export const RemoveRequestSchema: GenMessage<RemoveRequest> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_raft, 8);
+  messageDesc(file_covey_raft_v1_raft, 14);
 
 /**
  * @generated from message covey.raft.v1.RemoveResponse
@@ -301,7 +414,7 @@ export type RemoveResponse = Message<"covey.raft.v1.RemoveResponse"> & {
  * Use `create(RemoveResponseSchema)` to create a new message.
  */
 export const RemoveResponseSchema: GenMessage<RemoveResponse> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_raft, 9);
+  messageDesc(file_covey_raft_v1_raft, 15);
 
 /**
  * @generated from message covey.raft.v1.TransferRequest
@@ -325,7 +438,7 @@ export type TransferRequest = Message<"covey.raft.v1.TransferRequest"> & {
  * Use `create(TransferRequestSchema)` to create a new message.
  */
 export const TransferRequestSchema: GenMessage<TransferRequest> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_raft, 10);
+  messageDesc(file_covey_raft_v1_raft, 16);
 
 /**
  * @generated from message covey.raft.v1.TransferResponse
@@ -344,7 +457,7 @@ export type TransferResponse = Message<"covey.raft.v1.TransferResponse"> & {
  * Use `create(TransferResponseSchema)` to create a new message.
  */
 export const TransferResponseSchema: GenMessage<TransferResponse> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_raft, 11);
+  messageDesc(file_covey_raft_v1_raft, 17);
 
 /**
  * @generated from message covey.raft.v1.SnapshotRequest
@@ -361,7 +474,7 @@ export type SnapshotRequest = Message<"covey.raft.v1.SnapshotRequest"> & {
  * Use `create(SnapshotRequestSchema)` to create a new message.
  */
 export const SnapshotRequestSchema: GenMessage<SnapshotRequest> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_raft, 12);
+  messageDesc(file_covey_raft_v1_raft, 18);
 
 /**
  * @generated from message covey.raft.v1.SnapshotResponse
@@ -388,7 +501,7 @@ export type SnapshotResponse = Message<"covey.raft.v1.SnapshotResponse"> & {
  * Use `create(SnapshotResponseSchema)` to create a new message.
  */
 export const SnapshotResponseSchema: GenMessage<SnapshotResponse> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_raft, 13);
+  messageDesc(file_covey_raft_v1_raft, 19);
 
 /**
  * @generated from message covey.raft.v1.StatusRequest
@@ -401,7 +514,7 @@ export type StatusRequest = Message<"covey.raft.v1.StatusRequest"> & {
  * Use `create(StatusRequestSchema)` to create a new message.
  */
 export const StatusRequestSchema: GenMessage<StatusRequest> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_raft, 14);
+  messageDesc(file_covey_raft_v1_raft, 20);
 
 /**
  * @generated from message covey.raft.v1.StatusResponse
@@ -433,7 +546,7 @@ export type StatusResponse = Message<"covey.raft.v1.StatusResponse"> & {
  * Use `create(StatusResponseSchema)` to create a new message.
  */
 export const StatusResponseSchema: GenMessage<StatusResponse> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_raft, 15);
+  messageDesc(file_covey_raft_v1_raft, 21);
 
 /**
  * @generated from message covey.raft.v1.GroupStatus
@@ -545,7 +658,7 @@ export type GroupStatus = Message<"covey.raft.v1.GroupStatus"> & {
  * Use `create(GroupStatusSchema)` to create a new message.
  */
 export const GroupStatusSchema: GenMessage<GroupStatus> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_raft, 16);
+  messageDesc(file_covey_raft_v1_raft, 22);
 
 /**
  * @generated from message covey.raft.v1.LogStatus
@@ -582,7 +695,7 @@ export type LogStatus = Message<"covey.raft.v1.LogStatus"> & {
  * Use `create(LogStatusSchema)` to create a new message.
  */
 export const LogStatusSchema: GenMessage<LogStatus> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_raft, 17);
+  messageDesc(file_covey_raft_v1_raft, 23);
 
 /**
  * @generated from enum covey.raft.v1.Role
@@ -745,6 +858,36 @@ export const Raft: GenService<{
     methodKind: "unary";
     input: typeof StatusRequestSchema;
     output: typeof StatusResponseSchema;
+  },
+  /**
+   * CreateGroup places a new group on some of the voters; one of the same name is answered as it is.
+   *
+   * @generated from rpc covey.raft.v1.Raft.CreateGroup
+   */
+  createGroup: {
+    methodKind: "unary";
+    input: typeof CreateGroupRequestSchema;
+    output: typeof GroupSchema;
+  },
+  /**
+   * RemoveGroup ends a group and forgets its data.
+   *
+   * @generated from rpc covey.raft.v1.Raft.RemoveGroup
+   */
+  removeGroup: {
+    methodKind: "unary";
+    input: typeof RemoveGroupRequestSchema;
+    output: typeof RemoveGroupResponseSchema;
+  },
+  /**
+   * Groups lists the groups and who founded them.
+   *
+   * @generated from rpc covey.raft.v1.Raft.Groups
+   */
+  groups: {
+    methodKind: "unary";
+    input: typeof GroupsRequestSchema;
+    output: typeof GroupsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_covey_raft_v1_raft, 0);
