@@ -30,6 +30,8 @@ import { LoopMonitor } from "./node/loop_monitor.ts";
 import type { Replication } from "./node/replication.ts";
 import { NodeRpc } from "./node/rpc.ts";
 import { showRpcMetrics } from "./node/rpc_metrics.ts";
+import type { KvClient } from "./kv/client.ts";
+import type { NodeRaft } from "./raft/node_raft.ts";
 import { DiskError, type Listener, type Runtime, type TlsOptions } from "./runtime/port.ts";
 import { accessInterceptor, type AccessPolicy, authorize } from "./security/access.ts";
 import { identify } from "./security/identify.ts";
@@ -188,6 +190,21 @@ export class Node implements AsyncDisposable {
       );
     }
     return this.#admin.app;
+  }
+
+  /** Consensus: `failed_precondition` when `raft.enabled` is false. */
+  get raft(): NodeRaft {
+    if (this.#replication !== undefined) return this.#replication.raft;
+    throw new CoveyError(Code.failedPrecondition, "consensus is off: set raft.enabled = true");
+  }
+
+  /** The key-value store: `failed_precondition` when `kv.enabled` is false. */
+  get kv(): KvClient {
+    if (this.#replication !== undefined && this.config.kv.enabled) return this.#replication.client;
+    throw new CoveyError(
+      Code.failedPrecondition,
+      "the key-value store is off: set raft.enabled = true and kv.enabled = true",
+    );
   }
 
   /** Every bound address by its name: `mesh`, `mesh.1`, `local`, `admin`. */

@@ -9,15 +9,21 @@ import type { Logger } from "../base/log.ts";
 import type { Config } from "../config/types.ts";
 import { Raft } from "../gen/covey/raft/v1/raft_pb.ts";
 import { Transport } from "../gen/covey/raft/v1/transport_pb.ts";
+import type { KvClient } from "../kv/client.ts";
 import type { KvResult } from "../kv/core/result.ts";
-import { KvMachine } from "../kv/core/kv_machine.ts";
+import { KvModule } from "../kv/kv_module.ts";
+import type { KvModuleOptions } from "../kv/options.ts";
 import { Cluster } from "../raft/cluster.ts";
 import { MemoryDisk } from "../raft/memory_disk.ts";
 import { bestSuccessor, Operator } from "../raft/operator.ts";
 import type { RaftOptions } from "../raft/options.ts";
+import { NodeRaft } from "../raft/node_raft.ts";
 import { TransportService } from "../raft/transport_service.ts";
 import type { Runtime } from "../runtime/port.ts";
+import type { Channel } from "../ttrpc/channel.ts";
+import { createLocalClient, type LocalCaller } from "../ttrpc/local_client.ts";
 import type { ServiceRegistry } from "../ttrpc/registry.ts";
+import { version } from "../version.ts";
 import type { NodeRpc } from "./rpc.ts";
 
 /** Dialling another node: short, because Raft tries again by itself. */
@@ -43,11 +49,26 @@ export interface ReplicationParts {
 export class Replication {
   readonly #parts: ReplicationParts;
   readonly cluster: Cluster<KvResult>;
+  /** What programs get as `node.raft`. */
+  readonly raft: NodeRaft;
+  /** The store's machine belongs to the root group, whether its services are served or not. */
+  readonly kv: KvModule;
+  #client: KvClient | undefined = undefined;
 
   constructor(parts: ReplicationParts) {
     this.#parts = parts;
     const { runtime, config, logger, rpc, directory, nodeId, name } = parts;
     const raftLogger = logger.child("raft");
+    const channel = (address: string): Channel =>
+      rpc.channel(address, { peer: "covey", dialTimeoutMs: dialMs, backoff });
+    this.kv = new KvModule({
+      clock: runtime.clock,
+      random: runtime.random,
+      logger: logger.child("kv"),
+      nodeName: name,
+      version,
+      options: kvOptions(config),
+    });
     this.cluster = new Cluster({
       disk: directory === undefined ? new MemoryDisk() : runtime.disk,
       clock: runtime.clock,
@@ -61,15 +82,35 @@ export class Replication {
       join: config.cluster.join,
       expect: config.cluster.expect,
       channel: (address) => rpc.channel(address, { peer: "covey", dialTimeoutMs: dialMs, backoff }),
-      machine: new KvMachine(),
+      machine: this.kv.machine,
       fatal: (error) => {
         raftLogger.error("the log cannot be written: the process ends", { cause: error });
         runtime.host.exit(1);
       },
-      started: () => {},
+      started: (group) => this.kv.attach(group),
     });
     parts.registry.add(Transport, new TransportService(this.cluster).handlers());
     parts.registry.add(Raft, new Operator(this.cluster, runtime.clock).handlers());
+    if (config.kv.enabled) {
+      for (const [service, handlers] of this.kv.services()) parts.registry.add(service, handlers);
+    }
+    this.raft = new NodeRaft({
+      cluster: this.cluster,
+      client: createLocalClient(Raft, this.#caller),
+      clock: runtime.clock,
+      channel,
+    });
+  }
+
+  /** Calls of the node's own program. */
+  get #caller(): LocalCaller {
+    const { registry, runtime, listening } = this.#parts;
+    return {
+      registry,
+      clock: runtime.clock,
+      identity: { kind: "local", name: "node" },
+      address: listening[0],
+    };
   }
 
   /** Rejects with a CoveyError that says what is wrong with the data directory. */
@@ -115,8 +156,14 @@ export class Replication {
     }
   }
 
-  stop(): Promise<void> {
-    return this.cluster.stop();
+  /** What programs get as `node.kv`. */
+  get client(): KvClient {
+    return this.#client ??= this.kv.client();
+  }
+
+  async stop(): Promise<void> {
+    this.kv.stop();
+    await this.cluster.stop();
   }
 }
 
@@ -133,6 +180,17 @@ function advertised(config: Config, listening: readonly Address[]): string {
     );
   }
   return formatAddress(first);
+}
+
+function kvOptions({ kv, rpc }: Config): KvModuleOptions {
+  return {
+    limits: { databaseBytesMax: kv.quota_bytes, requestBytesMax: kv.request_bytes_max },
+    compaction: { revisions: kv.compaction_revisions, historyBytes: kv.compaction_bytes },
+    messageBytesMax: rpc.message_bytes_max,
+    watchesMax: kv.watches_max,
+    watchQueueBytesMax: kv.watch_queue_bytes_max,
+    progressIntervalMs: kv.progress_interval,
+  };
 }
 
 function raftOptions({ raft }: Config): RaftOptions {

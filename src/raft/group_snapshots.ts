@@ -173,7 +173,7 @@ export class GroupSnapshots {
         continue;
       }
       early.push(chunk.slice());
-      const rest = splitHead(early);
+      const rest = splitSnapshotHead(early);
       if (rest === undefined) continue;
       early = [];
       state = rest.state;
@@ -201,7 +201,7 @@ export class GroupSnapshots {
 }
 
 /** The group's state and the beginning of the machine's bytes; undefined while it is not whole. */
-function splitHead(
+export function splitSnapshotHead(
   parts: readonly Uint8Array[],
 ): { readonly state: Uint8Array; readonly machine: Uint8Array } | undefined {
   const length = parts.reduce((sum, part) => sum + part.length, 0);

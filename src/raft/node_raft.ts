@@ -10,12 +10,14 @@
  */
 import type { CallOptions, Client } from "../ttrpc/service.ts";
 import { Code, CoveyError } from "../base/error.ts";
-import type { Subscription } from "../runtime/port.ts";
+import type { Clock, Subscription } from "../runtime/port.ts";
 import type { Raft } from "../gen/covey/raft/v1/raft_pb.ts";
-import type { Cluster } from "./cluster.ts";
+import type { Channel } from "../ttrpc/channel.ts";
+import { type Cluster, rootGroup } from "./cluster.ts";
 import type { GroupObserver, LeaderHint, RequestOptions } from "./group_types.ts";
 import type { Machine } from "./machine.ts";
 import { encodeMachineData, type GroupRecord } from "./members.ts";
+import { Observer, type ObserverOptions } from "./observer.ts";
 import { tooLate } from "./proposals.ts";
 
 export interface GroupOptions extends RequestOptions {
@@ -45,13 +47,45 @@ export interface RaftGroup<Result> {
 /** Between two nodes that are asked who leads. */
 const retryMs = 100;
 
+export interface NodeRaftParts {
+  readonly cluster: Cluster;
+  /** The operators' requests, answered by this node. */
+  readonly client: Client<typeof Raft>;
+  readonly clock: Clock;
+  readonly channel: (address: string) => Channel;
+}
+
+/** What an observer is told beside where to look; see {@link Observer}. */
+export interface FollowOptions<Result>
+  extends Omit<ObserverOptions<Result>, "clock" | "channels" | "group"> {
+  /** Mesh addresses of nodes that have a replica, in the order in which they are tried. */
+  readonly addresses: readonly string[];
+  /** 0, the default, is the key-value store's. */
+  readonly group?: number;
+}
+
 export class NodeRaft {
+  readonly #parts: NodeRaftParts;
   readonly #cluster: Cluster;
   readonly #client: Client<typeof Raft>;
 
-  constructor(cluster: Cluster, client: Client<typeof Raft>) {
-    this.#cluster = cluster;
-    this.#client = client;
+  constructor(parts: NodeRaftParts) {
+    this.#parts = parts;
+    this.#cluster = parts.cluster;
+    this.#client = parts.client;
+  }
+
+  /**
+   * Follows a group that this node is no member of: the machine gets every committed entry, in
+   * order, from the first on or behind a snapshot. Ends when it is stopped.
+   */
+  follow<Result>(options: FollowOptions<Result>): Observer<Result> {
+    const { addresses, group = rootGroup, ...rest } = options;
+    if (addresses.length === 0) {
+      throw new CoveyError(Code.invalidArgument, "addresses: name a node to follow");
+    }
+    const channels = addresses.map((address) => this.#parts.channel(address));
+    return new Observer({ ...rest, group, clock: this.#parts.clock, channels });
   }
 
   /** The requests of `covey.raft.v1.Raft`, made of this node. */
