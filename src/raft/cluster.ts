@@ -22,6 +22,7 @@ import {
   readClusterRecord,
   writeClusterRecord,
 } from "./cluster_record.ts";
+import { RaftCounters } from "./counters.ts";
 import { Founding } from "./founding.ts";
 import type { Group } from "./group.ts";
 import { Groups } from "./groups.ts";
@@ -58,11 +59,14 @@ export interface ClusterParts<Result> {
   readonly fatal: (error: LogError) => void;
   /** The root group is there. */
   readonly started: (group: Group<Result>) => void;
+  /** Who takes part in a group changed, or which groups run here. */
+  readonly changed?: () => void;
 }
 
 // deno-lint-ignore no-explicit-any
 export class Cluster<Result = any> {
   readonly logger: Logger;
+  readonly counters: RaftCounters = new RaftCounters();
   readonly #parts: ClusterParts<Result>;
   readonly #instance: bigint;
   #host: RaftHost | undefined = undefined;
@@ -221,9 +225,13 @@ export class Cluster<Result = any> {
       logger: this.logger,
       options,
       facts: { clusterId: record.clusterId, nodeId, name, address, instance: this.#instance },
+      counters: this.counters,
       channel,
       fatal,
-      membersChanged: () => this.#groups?.reconcile(),
+      membersChanged: () => {
+        this.#groups?.reconcile();
+        this.#parts.changed?.();
+      },
     });
   }
 

@@ -4,6 +4,7 @@ import type { Logger } from "../base/log.ts";
 import type { Prng } from "../base/prng.ts";
 import type { Clock } from "../runtime/port.ts";
 import type { Channel } from "../ttrpc/channel.ts";
+import type { RaftCounters } from "./counters.ts";
 import type { StoredLog } from "./core/log.ts";
 import type { Message, SnapshotMeta } from "./core/types.ts";
 import type { Group } from "./group.ts";
@@ -57,6 +58,7 @@ export interface GroupHost {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly options: RaftOptions;
+  readonly counters: RaftCounters;
   readonly log: WriteAheadLog;
   readonly store: SnapshotStore;
   readonly clusterId: string;

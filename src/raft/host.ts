@@ -13,12 +13,13 @@ import type { Clock, Random, Timer } from "../runtime/port.ts";
 import type { Channel } from "../ttrpc/channel.ts";
 import type { Frame, Hello } from "../gen/covey/raft/v1/transport_pb.ts";
 import { type Message, MessageType, type SnapshotMeta } from "./core/types.ts";
+import type { RaftCounters } from "./counters.ts";
 import { Estimate } from "./estimate.ts";
 import type { Forwarded, GroupHost, GroupOfAny, RequestOptions } from "./group_types.ts";
 import { leadOrNot } from "./low_space.ts";
 import type { Member } from "./members.ts";
 import { type RaftOptions, ticksPerHeartbeat } from "./options.ts";
-import { type LinkKind, Peer, type PeerOwner } from "./peer.ts";
+import { type LinkKind, type LinkLoss, Peer, type PeerOwner } from "./peer.ts";
 import { type HelloFacts, helloProblem, makeHello } from "./hello.ts";
 import { outcomeUnknown, tooLate } from "./proposals.ts";
 import { SnapshotSender } from "./snapshot_sender.ts";
@@ -45,6 +46,7 @@ export interface HostParts {
   readonly logger: Logger;
   readonly options: RaftOptions;
   readonly facts: HelloFacts;
+  readonly counters: RaftCounters;
   /** A managed connection to a node's mesh listener. */
   readonly channel: (address: string) => Channel;
   /** The log has failed: the process must end. */
@@ -57,6 +59,7 @@ export class RaftHost implements GroupHost, PeerOwner {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly options: RaftOptions;
+  readonly counters: RaftCounters;
   readonly #parts: HostParts;
   readonly #groups = new Map<number, GroupOfAny>();
   readonly #peers = new Map<string, Peer>();
@@ -84,10 +87,12 @@ export class RaftHost implements GroupHost, PeerOwner {
     this.clock = parts.clock;
     this.logger = parts.logger;
     this.options = parts.options;
+    this.counters = parts.counters;
     const seed = new Uint8Array(4);
     parts.random.fill(seed);
     this.#random = new Prng(new DataView(seed.buffer).getUint32(0));
     this.#snapshots = new SnapshotSender({
+      counters: parts.counters,
       clock: parts.clock,
       logger: parts.logger,
       store: () => this.store,
@@ -153,6 +158,7 @@ export class RaftHost implements GroupHost, PeerOwner {
 
   begin(storage: Storage): void {
     this.#storage = storage;
+    this.counters.isTailRepaired = storage.isTailRepaired;
     this.#tickedMs = this.nowMs();
     this.#tickedWallMs = this.clock.wallMs();
     this.#armTick();
@@ -454,7 +460,7 @@ export class RaftHost implements GroupHost, PeerOwner {
     // The core notices by the answers that come.
   }
 
-  lost(peer: Peer, kind: LinkKind, refused: boolean): void {
+  lost(peer: Peer, kind: LinkKind, { wasOpen, refused }: LinkLoss): void {
     if (this.#stopped) return;
     for (const group of this.#groups.values()) {
       const member = group.members.ofNode(peer.nodeId);
@@ -464,8 +470,8 @@ export class RaftHost implements GroupHost, PeerOwner {
         this.#leaderIsGone(group);
       }
     }
-    // Whether nobody listens there any more shows when it is dialled.
-    if (!refused && kind === "control") peer.link("control").connect();
+    // Whether nobody listens there any more shows when it is dialled; after that the ticks dial.
+    if (wasOpen && kind === "control") peer.link("control").connect();
   }
 
   /**

@@ -15,6 +15,7 @@ import { NetError } from "../runtime/port.ts";
 import type { Channel } from "../ttrpc/channel.ts";
 import { createClient } from "../ttrpc/client.ts";
 import type { Client } from "../ttrpc/service.ts";
+import type { RaftCounters } from "./counters.ts";
 import { type Message, MessageType } from "./core/types.ts";
 import { Estimate } from "./estimate.ts";
 import { type FrameInit, PeerLink } from "./peer_link.ts";
@@ -30,7 +31,16 @@ const pingMs = 1_000;
 /** What a message costs beside its entries, in the queues' bounds. */
 const messageBytes = 64;
 
+/** How a link was lost. */
+export interface LinkLoss {
+  /** It was up; otherwise it could not be dialled, or took no more. */
+  readonly wasOpen: boolean;
+  /** Nobody listens at the address any more. */
+  readonly refused: boolean;
+}
+
 export interface PeerOwner {
+  readonly counters: RaftCounters;
   nowMs(): number;
   hello(peerId: string): MessageInitShape<typeof HelloSchema>;
   helloProblem(peer: Peer, hello: Hello): Error | undefined;
@@ -39,8 +49,8 @@ export interface PeerOwner {
   received(peer: Peer, frame: Frame, kind: LinkKind): void;
   /** A link was opened; the peer can be reached. */
   reached(peer: Peer): void;
-  /** Messages to it are lost. `refused`: nobody listens there any more. */
-  lost(peer: Peer, kind: LinkKind, refused: boolean): void;
+  /** Messages to it are lost. */
+  lost(peer: Peer, kind: LinkKind, why: LinkLoss): void;
   /** Whether this node's disk is nearly full. */
   readonly lowSpace: boolean;
 }
@@ -77,7 +87,7 @@ export class Peer {
         dial: (outgoing, signal) => this.client(kind)[kind](outgoing, { signal }),
         received: (frame) => this.#received(frame, kind),
         opened: () => owner.reached(this),
-        lost: (error) => owner.lost(this, kind, isRefused(error)),
+        lost: (error, wasOpen) => owner.lost(this, kind, { wasOpen, refused: isRefused(error) }),
       });
     this.#links = { control: link("control"), log: link("log") };
   }
@@ -161,10 +171,13 @@ export class Peer {
     const bytes = this.#gatheredBytes[kind];
     this.#gathered[kind] = [];
     this.#gatheredBytes[kind] = 0;
-    if (!this.#send(kind, messages, bytes)) this.#owner.lost(this, kind, false);
+    if (this.#send(kind, messages, bytes)) return;
+    this.#owner.counters[kind].messagesDropped += messages.length;
+    this.#owner.lost(this, kind, { wasOpen: false, refused: false });
   }
 
   #send(kind: LinkKind, messages: MessageInit[], bytes: number): boolean {
+    this.#owner.counters[kind].framesSent++;
     if (kind === "log") return this.#links.log.send({ messages }, bytes);
     const nowMs = this.#owner.nowMs();
     this.#sentMs = nowMs;
@@ -180,6 +193,7 @@ export class Peer {
   }
 
   #received(frame: Frame, kind: LinkKind): void {
+    this.#owner.counters[kind].framesReceived++;
     if (kind === "control") {
       const nowMs = this.#owner.nowMs();
       if (frame.sentMicros !== 0n) {

@@ -14,6 +14,11 @@ export type FrameInit = MessageInitShape<typeof FrameSchema>;
 
 /** Bytes of frames that wait for a stream that does not take them. */
 const queueBytesMax = 8 << 20;
+/** After a dial that came to nothing the next one waits, twice as long each time. */
+const redialMs = 50;
+const redialMsMax = 2_000;
+/** A stream that lasted less counts as a dial that came to nothing. */
+const lastingMs = 1_000;
 
 /** One stream of a link. */
 export interface Stream {
@@ -40,8 +45,8 @@ export interface LinkOwner {
   helloProblem(hello: Hello): Error | undefined;
   /** A stream is there. */
   opened(): void;
-  /** No stream is left, or none could be dialled. */
-  lost(error: unknown): void;
+  /** No stream is left (`wasOpen`), or none could be dialled. */
+  lost(error: unknown, wasOpen: boolean): void;
 }
 
 export class PeerLink {
@@ -49,6 +54,9 @@ export class PeerLink {
   #own: Stream | undefined = undefined;
   #accepted: Stream | undefined = undefined;
   #closed = false;
+  /** Dials since the last lasting stream. */
+  #failures = 0;
+  #dialAtMs = -Infinity;
 
   constructor(owner: LinkOwner) {
     this.#owner = owner;
@@ -67,12 +75,13 @@ export class PeerLink {
   /** Queues a frame; false when it was dropped. Dials if there is no stream. */
   send(frame: FrameInit, bytes: number): boolean {
     if (this.#closed) return false;
-    const stream = this.stream ?? this.#dial();
-    return stream.queue.push(frame, bytes);
+    const stream = this.stream ?? (this.#mayDial ? this.#dial() : undefined);
+    return stream !== undefined && stream.queue.push(frame, bytes);
   }
 
+  /** Dials if there is no stream, unless it is too soon. */
   connect(): void {
-    if (!this.#closed && this.stream === undefined) this.#dial();
+    if (!this.#closed && this.stream === undefined && this.#mayDial) this.#dial();
   }
 
   /** A stream that the peer dialled, whose first frame has come: gives the frames to answer. */
@@ -109,6 +118,10 @@ export class PeerLink {
     this.reset();
   }
 
+  get #mayDial(): boolean {
+    return this.#owner.nowMs() >= this.#dialAtMs;
+  }
+
   #dial(): Stream {
     const queue = new FrameQueue<FrameInit>(queueBytesMax);
     queue.push({ hello: this.#owner.hello() }, 0);
@@ -129,15 +142,15 @@ export class PeerLink {
 
   async #readDialled(stream: Stream, signal: AbortSignal): Promise<void> {
     let problem: unknown;
-    let greeted = false;
+    let greetedMs = Infinity;
     try {
       for await (const frame of this.#owner.dial(stream.queue, signal)) {
-        if (!greeted) {
+        if (greetedMs === Infinity) {
           problem = frame.hello === undefined
             ? new Error("the first frame has no hello")
             : this.#owner.helloProblem(frame.hello);
           if (problem !== undefined) break;
-          greeted = true;
+          greetedMs = this.#owner.nowMs();
           this.#settle();
           this.#owner.opened();
         }
@@ -146,7 +159,7 @@ export class PeerLink {
     } catch (error) {
       problem = error;
     }
-    this.#gone(stream, problem);
+    this.#gone(stream, problem, greeted);
   }
 
   async #read(stream: Stream, frames: AsyncIterable<Frame>): Promise<void> {
@@ -156,7 +169,7 @@ export class PeerLink {
     } catch (error) {
       problem = error;
     }
-    this.#gone(stream, problem);
+    this.#gone(stream, problem, true);
   }
 
   #heard(stream: Stream, frame: Frame): void {
@@ -170,10 +183,10 @@ export class PeerLink {
     if (!this.#owner.prefersOwn) this.#own.queue.end();
   }
 
-  #gone(stream: Stream, problem: unknown): void {
+  #gone(stream: Stream, problem: unknown, wasOpen: boolean): void {
     stream.queue.end();
     if (this.#own === stream) this.#own = undefined;
     if (this.#accepted === stream) this.#accepted = undefined;
-    if (this.stream === undefined) this.#owner.lost(problem);
+    if (this.stream === undefined) this.#owner.lost(problem, wasOpen);
   }
 }

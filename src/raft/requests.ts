@@ -6,6 +6,7 @@ import { Code, CoveyError } from "../base/error.ts";
 import type { Channel } from "../ttrpc/channel.ts";
 import { type Barrier, Barriers } from "./barriers.ts";
 import type { RaftNode } from "./core/node.ts";
+import { proposalsPerSample } from "./counters.ts";
 import type { ConfigurationChange } from "./core/types.ts";
 import type { GroupHost, GroupOfAny, RequestOptions } from "./group_types.ts";
 import { encodeMachineData, type Member } from "./members.ts";
@@ -135,14 +136,17 @@ export class GroupRequests<Result> {
   ): Promise<Result> {
     const refusal = this.#refusal(options.signal) ?? this.#overload();
     if (refusal !== undefined) return Promise.reject(refusal);
+    const { counters } = this.#host;
     return new Promise((resolve, reject) => {
       const proposal: Proposal<Result> = {
         data,
         deadlineMs: this.deadline(options),
-        resolve,
-        reject: elsewhere === undefined ? reject : (error) => {
-          if (isUnproposed(error) && this.#group.stopped === undefined) resolve(elsewhere());
-          else reject(error);
+        resolve: counters.proposals++ % proposalsPerSample === 0 ? this.#timed(resolve) : resolve,
+        reject: (error) => {
+          const again = isUnproposed(error) && this.#group.stopped === undefined;
+          if (elsewhere !== undefined && again) return resolve(elsewhere());
+          counters.proposalsFailed++;
+          reject(error);
         },
         over: false,
       };
@@ -152,8 +156,19 @@ export class GroupRequests<Result> {
     });
   }
 
+  /** Says how long it took from now on. */
+  #timed(resolve: (result: Result) => void): (result: Result) => void {
+    const { clock, counters } = this.#host;
+    const sinceMs = clock.monotonicMs();
+    return (result) => {
+      counters.onCommit?.((clock.monotonicMs() - sinceMs) / 1000);
+      resolve(result);
+    };
+  }
+
   #overload(): CoveyError | undefined {
     if (this.#host.log.space === "low") {
+      this.#host.counters.proposalsRefusedForSpace++;
       return new CoveyError(
         Code.resourceExhausted,
         "the disk is nearly full: make room on it; reads go on",
@@ -161,6 +176,7 @@ export class GroupRequests<Result> {
       );
     }
     if (this.proposals.size < this.#host.options.proposalsMax) return undefined;
+    this.#host.counters.proposalsRefused++;
     return new CoveyError(
       Code.resourceExhausted,
       "too many proposals wait (raft.proposals_max): send fewer at a time",

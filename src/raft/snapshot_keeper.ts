@@ -57,7 +57,11 @@ export class SnapshotKeeper {
   }
 
   stored(meta: SnapshotMeta): void {
-    const { group, host, node, catchUp } = this.#parts;
+    const { group, host, node, catchUp, snapshots } = this.#parts;
+    const { counters } = host;
+    counters.snapshotsTaken++;
+    counters.snapshotsTakenBytes += snapshots.newestBytes;
+    counters.onSnapshot?.(group, meta, snapshots.newestBytes);
     node.snapshotStored(meta);
     const older = host.store.older(group);
     if (older !== undefined && older.index <= meta.index) host.compactLog(group, older);

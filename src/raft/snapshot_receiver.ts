@@ -66,9 +66,11 @@ export class SnapshotReceiver {
           throw new CoveyError(Code.invalidArgument, "a piece of the snapshot is missing");
         }
         await writer.write(data);
+        host.counters.snapshotsReceivedBytes += data.length;
         yield { offset: BigInt(writer.offset) };
       }
       await writer.commit();
+      host.counters.snapshotsReceived++;
       this.#logger.info("a snapshot has come", { group: group.id, index: meta.index, bytes });
       group.step(message);
       yield { offset: BigInt(bytes), done: true };

@@ -9,6 +9,7 @@ import { Code, CoveyError } from "../base/error.ts";
 import type { Logger } from "../base/log.ts";
 import type { Clock } from "../runtime/port.ts";
 import type { Hello, SnapshotChunkSchema } from "../gen/covey/raft/v1/transport_pb.ts";
+import type { RaftCounters } from "./counters.ts";
 import type { Message, SnapshotMeta } from "./core/types.ts";
 import { FrameQueue } from "./frame_queue.ts";
 import type { GroupOfAny } from "./group_types.ts";
@@ -26,6 +27,7 @@ const windowBytes = 512 << 10;
 const silenceMs = 10_000;
 
 export interface SnapshotSenderParts {
+  readonly counters: RaftCounters;
   readonly clock: Clock;
   readonly logger: Logger;
   store(): SnapshotStore;
@@ -77,6 +79,8 @@ export class SnapshotSender {
         logger.warning("a snapshot did not arrive; it is tried again", { ...fields, cause });
       }
     }
+    if (arrived) this.#parts.counters.snapshotsSent++;
+    else this.#parts.counters.snapshotsSendFailed++;
     group.snapshotSent(message.to, arrived);
   }
 
@@ -133,6 +137,7 @@ export class SnapshotSender {
           const data = (await reader.read(sent)).slice();
           queue.push({ offset: BigInt(sent), data }, data.length);
           sent += data.length;
+          this.#parts.counters.snapshotsSentBytes += data.length;
         }
         if (sent >= reader.source.bytes) queue.end();
       }

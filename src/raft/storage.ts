@@ -16,6 +16,8 @@ export interface Storage {
   readonly store: SnapshotStore;
   /** What the log holds, by group. */
   readonly groups: Map<number, RecoveredGroup>;
+  /** Its end was torn by a crash and has been cut off. */
+  readonly isTailRepaired: boolean;
 }
 
 export interface StorageParts {
@@ -56,7 +58,12 @@ export async function openStorage(parts: StorageParts, owner: LogOwner): Promise
       directory: `${directory}/snapshots`,
       logId: log.id,
     });
-    return { log, store, groups: new Map(groups.map((group) => [group.group, group])) };
+    return {
+      log,
+      store,
+      groups: new Map(groups.map((group) => [group.group, group])),
+      isTailRepaired: tail !== "clean",
+    };
   } catch (error) {
     if (error instanceof LogError || !(error instanceof DiskError)) throw error;
     throw new CoveyError(

@@ -23,7 +23,8 @@ export interface LogOptions {
 
 export const logDefaults = {
   segmentBytes: 4 << 20,
-  sparesMax: 2,
+  // As many as a snapshot releases at once: a segment that is made anew is written twice.
+  sparesMax: 8,
   batchBytesMax: 1 << 20,
   lowWaterBytes: 64 << 20,
 } as const;

@@ -6,8 +6,14 @@
 import { type Disk, DiskError, type DiskFile } from "../../runtime/port.ts";
 import { segmentName, segmentSequence, spareName, spareNumber } from "./segment.ts";
 
-/** Zeros are written and synced in pieces of this size, so that no batch waits for many of them. */
+/** Zeros are synced after so many, so that no batch waits for many of them. */
 const zerosBytes = 256 << 10;
+/**
+ * They are written page by page: the kernel's cache takes a large write as one large folio, of which
+ * a later small batch then makes all dirty (ext4 on Linux 6.18: 256 KiB are accounted to a batch of
+ * 300 bytes, and its sync takes a fifth longer).
+ */
+const pageBytes = 4 << 10;
 
 export interface SegmentFilesOptions {
   readonly directory: string;
@@ -103,9 +109,12 @@ export class SegmentFiles {
     const path = this.path(name);
     const file = await this.#disk.open(path, { write: true, create: true, truncate: true });
     try {
-      const zeros = new Uint8Array(Math.min(zerosBytes, bytes));
-      for (let at = 0; at < bytes; at += zeros.length) {
+      const zeros = new Uint8Array(Math.min(pageBytes, bytes));
+      for (let at = 0, unsynced = 0; at < bytes; at += zeros.length) {
         await file.write(zeros.subarray(0, Math.min(zeros.length, bytes - at)), at);
+        unsynced += zeros.length;
+        if (unsynced < zerosBytes && at + zeros.length < bytes) continue;
+        unsynced = 0;
         await file.sync();
       }
     } catch (error) {

@@ -55,7 +55,7 @@ export class SnapshotStore {
   /** Reads the headers of what is there. */
   static async open(disk: Disk, options: SnapshotStoreOptions): Promise<SnapshotStore> {
     const store = new SnapshotStore(disk, options);
-    await disk.makeDirectory(options.directory, 0o700);
+    await makeDurably(disk, options.directory);
     for (const name of await disk.list(options.directory)) {
       const parsed = parseSnapshotName(name);
       if (parsed === undefined || parsed.partial) continue;
@@ -255,4 +255,14 @@ export class SnapshotStore {
     }
     list.sort((a, b) => a.meta.index - b.meta.index || a.meta.term - b.meta.term);
   }
+}
+
+/**
+ * The folder's own name must survive a power loss before anything in it is relied on. Whoever made
+ * it may have been killed before that, so it is synced at each start; what is clean costs no write.
+ */
+async function makeDurably(disk: Disk, directory: string): Promise<void> {
+  await disk.makeDirectory(directory, 0o700);
+  const slash = directory.lastIndexOf("/");
+  await disk.syncDirectory(slash > 0 ? directory.slice(0, slash) : slash === 0 ? "/" : ".");
 }
