@@ -128,17 +128,23 @@ export function size(options: {
   readonly default: string;
   readonly least: string;
   readonly most: string;
+  /** What zero means, where it is allowed beside the range. */
+  readonly zero?: string;
 }): Field<number, string> {
   const least = bound(parseSize(options.least));
   const most = bound(parseSize(options.most));
-  return withDefault(measured(parseSize, (value) => value >= least && value <= most), {
-    kind: "size",
-    doc: options.doc,
-    default: options.default,
-    allowed: `a size with its unit from "${formatSize(least)}" to "${formatSize(most)}"`,
-    pattern: sizePattern,
-    example: options.default,
-  });
+  const zero = options.zero === undefined ? "" : `, or "0B" for ${options.zero}`;
+  return withDefault(
+    measured(parseSize, (value) => (value >= least && value <= most) || (value === 0 && !!zero)),
+    {
+      kind: "size",
+      doc: options.doc,
+      default: options.default,
+      allowed: `a size with its unit from "${formatSize(least)}" to "${formatSize(most)}"${zero}`,
+      pattern: sizePattern,
+      example: options.default,
+    },
+  );
 }
 
 function bound(result: UnitResult): number {
@@ -338,14 +344,14 @@ function list(
 }
 
 export function addressList(
-  options: ListOptions,
+  options: ListOptions & { readonly fits?: (address: Address) => string | undefined },
 ): Field<readonly string[], readonly string[]> {
   const notes = {
     kind: "address list",
     items: "addresses, each once",
     itemAllowed: addressAllowed,
   } as const;
-  return list(addressText(), options, notes, (item) => {
+  return list(addressText(options.fits), options, notes, (item) => {
     if (addressFault(item, () => undefined) !== undefined) return undefined;
     const address = parseAddress(item);
     // The system chooses another port for each.

@@ -40,7 +40,12 @@ export const otherVariables: readonly {
   {
     name: "COVEY_NODE",
     pattern: /^COVEY_NODE$/,
-    doc: "the address of the node that client commands talk to",
+    doc: "the address of the node that client commands talk to; several, separated by commas",
+  },
+  {
+    name: "COVEY_LOCK_*",
+    pattern: /^COVEY_LOCK_(KEY|LEASE)$/,
+    doc: "what `covey kv lock` tells the command that it runs",
   },
   {
     name: "COVEY_SERVICE_*",

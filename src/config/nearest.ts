@@ -45,5 +45,8 @@ export function nearest(name: string, candidates: readonly string[]): string | u
     }
   }
   if (best === undefined) return undefined;
-  return bestDistance <= Math.max(2, Math.floor(best.length * 0.4)) ? best : undefined;
+  // Of a short name at least half must be right: "bus" is not meant to be "tls".
+  const isClose = bestDistance <= Math.max(2, Math.floor(best.length * 0.4)) &&
+    2 * bestDistance <= Math.max(best.length, name.length);
+  return isClose ? best : undefined;
 }

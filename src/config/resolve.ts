@@ -13,6 +13,7 @@ import {
   variablePrefix,
 } from "./layers.ts";
 import { ConfigError, formatPath, type Origin, type Path, type Problem, quote } from "./problem.ts";
+import { requestBytesThatFit } from "./cluster_rules.ts";
 import {
   checkRules,
   checkRuntime,
@@ -142,7 +143,9 @@ function unknownKey(tree: SourceTable, path: Path, key: string): Problem {
 /** The first problem of each value, in the order of a file's lines. */
 function ruleProblems(broken: readonly RuleProblem[], tree: SourceTable): Problem[] {
   const problems = new Map<string, Problem>();
-  for (const { path, message } of broken) {
+  for (const rule of broken) {
+    const written = rule.unlessWritten === undefined || lookUp(tree, rule.path) !== undefined;
+    const { path, message } = written ? rule : rule.unlessWritten;
     const key = formatPath(path);
     if (!problems.has(key)) problems.set(key, { origin: originAt(tree, path), key, message });
   }
@@ -210,8 +213,21 @@ function finish(
     if (source !== undefined) origins.set(setting.path, source.origin);
     else if (setting.default !== undefined) origins.set(setting.path, { layer: "default" });
   }
+  const kv = { ...parsed.kv };
+  const requestBytesMax = requestBytesThatFit(parsed);
+  if (
+    kv.request_bytes_max > requestBytesMax &&
+    origins.get("kv.request_bytes_max")?.layer === "default"
+  ) {
+    kv.request_bytes_max = requestBytesMax;
+    const note = "lowered to fit rpc.message_bytes_max and raft.uncommitted_bytes_max";
+    origins.set("kv.request_bytes_max", { layer: "default", note });
+  }
   // What cannot be here comes first: of what else is wrong with such a value nothing follows.
-  const broken: RuleProblem[] = [...checkRuntime(parsed, runtime), ...checkRules(parsed, dev)];
+  const broken: RuleProblem[] = [
+    ...checkRuntime(parsed, runtime),
+    ...checkRules({ ...parsed, kv }, dev),
+  ];
   const fit = connectionsThatFit(runtime.host);
   const rpc = { ...parsed.rpc };
   for (const key of ["connections_max", "connections_per_listener_max"] as const) {
@@ -241,6 +257,6 @@ function finish(
     }
   }
   if (broken.length > 0) throw new ConfigError(shortened(ruleProblems(broken, tree)));
-  const config: Config = { ...parsed, node: { ...parsed.node, name }, rpc };
+  const config: Config = { ...parsed, node: { ...parsed.node, name }, rpc, kv };
   return { config, origins, warnings: warningsFor(config) };
 }

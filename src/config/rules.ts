@@ -4,6 +4,7 @@
  */
 import { formatAddress, isLoopback, parseAddress } from "../base/address.ts";
 import type { Host, Runtime } from "../runtime/port.ts";
+import { checkCluster, checkConsensus, isWildcard } from "./cluster_rules.ts";
 import type { Path } from "./problem.ts";
 import type { Config } from "./types.ts";
 
@@ -11,13 +12,21 @@ import type { Config } from "./types.ts";
 export interface RuleProblem {
   readonly path: Path;
   readonly message: string;
+  /** What to say instead where nobody wrote the key of `path`, which then has its default. */
+  readonly unlessWritten?: { readonly path: Path; readonly message: string };
 }
 
 const tlsFiles = ["certificate_file", "key_file", "authorities_file"] as const;
 
 /** The rules that hold on every machine. With `dev`, nothing but loopback is served. */
 export function checkRules(config: Config, dev: boolean): RuleProblem[] {
-  return [...checkTls(config), ...checkListen(config, dev), ...checkAdmin(config)];
+  return [
+    ...checkTls(config),
+    ...checkListen(config, dev),
+    ...checkAdmin(config),
+    ...checkCluster(config, dev),
+    ...checkConsensus(config),
+  ];
 }
 
 function checkTls({ tls }: Config): RuleProblem[] {
@@ -65,9 +74,6 @@ function checkListen({ node, tls }: Config, dev: boolean): RuleProblem[] {
   return problems;
 }
 
-/** The hosts that stand for every address of the machine. */
-const wildcards: readonly string[] = ["0.0.0.0", "::"];
-
 function checkAdmin({ node, admin }: Config): RuleProblem[] {
   const path = ["admin", "listen"];
   const found = `found ${JSON.stringify(admin.listen)}`;
@@ -83,7 +89,7 @@ function checkAdmin({ node, admin }: Config): RuleProblem[] {
   const taken = node.listen.find((listen) => {
     const mesh = parseAddress(listen);
     return mesh.kind === "tcp" && mesh.port === address.port &&
-      (mesh.host === address.host || wildcards.includes(mesh.host));
+      (mesh.host === address.host || isWildcard(mesh));
   });
   if (taken === undefined) return [];
   const message = `${found}, which node.listen takes with ${JSON.stringify(taken)}; allowed: ` +
@@ -112,6 +118,9 @@ export function checkRuntime(
   if (config.node.advertise !== undefined) {
     addresses.push([["node", "advertise"], config.node.advertise]);
   }
+  for (const [index, join] of config.cluster.join.entries()) {
+    addresses.push([["cluster", "join", index], join]);
+  }
   for (const [path, text] of addresses) {
     const { kind } = parseAddress(text);
     if (
@@ -137,10 +146,21 @@ export function connectionsThatFit(host: Pick<Host, "descriptorsMax">): number {
 
 /** What is allowed but deserves a word at every start. */
 export function warningsFor(config: Config): string[] {
-  if (config.tls.mode !== "off") return [];
-  return config.node.listen.map(parseAddress).filter((address) => !isLoopback(address)).map(
-    (address) =>
-      `tls.mode is "off": everything on ${formatAddress(address)} is plaintext, and anybody who ` +
-      `reaches it is a peer`,
-  );
+  const warnings: string[] = [];
+  if (config.tls.mode === "off") {
+    for (const address of config.node.listen.map(parseAddress)) {
+      if (isLoopback(address)) continue;
+      warnings.push(
+        `tls.mode is "off": everything on ${formatAddress(address)} is plaintext, and anybody ` +
+          `who reaches it is a peer`,
+      );
+    }
+  }
+  if (config.node.memory_only && config.cluster.join.length > 0) {
+    warnings.push(
+      "node.memory_only is true in a cluster of several: a restart makes this another node, and " +
+        "the one that it was must be taken out with covey raft remove",
+    );
+  }
+  return warnings;
 }

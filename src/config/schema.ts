@@ -6,6 +6,7 @@
  * Loaded only by commands that need a configuration: `covey version` does not pay for Zod.
  */
 import * as z from "npm:zod@4.6.7";
+import type { Address } from "../base/address.ts";
 import {
   address,
   addressList,
@@ -25,8 +26,11 @@ import {
 /** What a section is for; the reference and the sample print it. */
 export const sectionDocs: Readonly<Record<string, string>> = {
   node: "Who this node is, where it keeps its data and where it is reached.",
+  cluster: "How nodes found a cluster together, or find the one that there is.",
   tls: "Mutual TLS between nodes. Both sides always verify each other.",
   rpc: "Limits and timers of the mesh listener and of every call.",
+  raft: "Consensus: the replicated log that the key-value store stands on.",
+  kv: "The replicated key-value store.",
   admin: "The HTTP endpoint for people and tools on this machine.",
   log: "What is written to standard error.",
 };
@@ -37,6 +41,13 @@ function section<Shape extends z.core.$ZodLooseShape>(
 ): z.core.$ZodPrefault<z.core.$ZodObject<Shape, z.core.$strict>> {
   const table = z.prefault(z.strictObject(shape), {} as never);
   return table as unknown as z.core.$ZodPrefault<z.core.$ZodObject<Shape, z.core.$strict>>;
+}
+
+/** Refuses an address that nobody can dial: its port is chosen by whoever listens. */
+function dialable(address: Address): string | undefined {
+  return address.kind === "tcp" && address.port === 0
+    ? "found port 0, which nobody can dial; allowed: the real port"
+    : undefined;
 }
 
 /** The keys, each judged by itself; the rules between them are in `rules.ts`. */
@@ -71,10 +82,7 @@ export const keysSchema = z.strictObject({
     advertise: optionalAddress({
       doc: "Address that other nodes are told to dial, when it is not the first of " +
         "`node.listen`.",
-      fits: (value) =>
-        value.kind === "tcp" && value.port === 0
-          ? "found port 0, which nobody can dial; allowed: the real port"
-          : undefined,
+      fits: dialable,
     }),
     tags: textList({
       doc: "Labels by which nodes are chosen.",
@@ -84,6 +92,25 @@ export const keysSchema = z.strictObject({
       items: "labels",
       itemPattern: "^[A-Za-z0-9][A-Za-z0-9._:/=-]{0,63}$",
       itemAllowed: "1 to 64 letters, digits and . _ : / = -, a letter or digit first",
+    }),
+  }),
+  cluster: section({
+    join: addressList({
+      doc:
+        "Mesh addresses of the nodes that found the cluster together; where it exists already, " +
+        "of any of its members. Empty: this node is a cluster of its own. A node that learns here " +
+        "that the cluster exists without it waits to be added with `covey raft add`.",
+      default: [],
+      least: 0,
+      most: 15,
+      fits: dialable,
+    }),
+    expect: integer({
+      doc: "How many nodes found the cluster. 0: exactly the nodes at the addresses of " +
+        "`cluster.join`, and this one. Every founder needs the same number.",
+      default: 0,
+      least: 0,
+      most: 15,
     }),
   }),
   tls: section({
@@ -207,6 +234,154 @@ export const keysSchema = z.strictObject({
       doc: "Ask the kernel for process, user and group of unix socket peers. Refused at start " +
         "where the runtime cannot.",
       default: false,
+    }),
+  }),
+  raft: section({
+    enabled: flag({
+      doc: "Take part in consensus; when false it is not even loaded.",
+      default: true,
+    }),
+    heartbeat_interval: duration({
+      doc: "How often a leader shows that it lives.",
+      default: "100ms",
+      least: "10ms",
+      most: "10s",
+    }),
+    election_timeout: duration({
+      doc:
+        "Silence of the leader after which others stand for election. It is the least: the time " +
+        "in force grows with the measured round trip, unless `raft.lease_reads` fixes it.",
+      default: "500ms",
+      least: "50ms",
+      most: "5m",
+    }),
+    disk_stall_timeout: duration({
+      doc: "A leader whose disk does not answer for this long hands its leadership over.",
+      default: "3s",
+      least: "100ms",
+      most: "1h",
+    }),
+    segment_bytes: size({
+      doc: "Length of one file of the log; it is written in full when it is made.",
+      default: "4MiB",
+      least: "256KiB",
+      most: "64MiB",
+    }),
+    low_water_bytes: size({
+      doc: "Free space of the disk below which writes are refused and leadership is handed over, " +
+        "so that the log never meets a full disk.",
+      default: "64MiB",
+      least: "1MiB",
+      most: "1024GiB",
+      zero: "no such mark",
+    }),
+    snapshot_log_bytes: size({
+      doc: "Log since the last snapshot after which the next one is taken.",
+      default: "16MiB",
+      least: "64KiB",
+      most: "4GiB",
+    }),
+    catch_up_bytes: size({
+      doc: "Entries kept in memory behind a snapshot, for followers that are slow.",
+      default: "8MiB",
+      least: "64KiB",
+      most: "4GiB",
+    }),
+    append_bytes_max: size({
+      doc: "Entries in one append to a follower; one entry always fits.",
+      default: "256KiB",
+      least: "64KiB",
+      most: "4MiB",
+    }),
+    inflight_bytes_max: size({
+      doc: "Appends under way to one follower.",
+      default: "16MiB",
+      least: "64KiB",
+      most: "1GiB",
+    }),
+    inflight_messages_max: integer({
+      doc: "The same, counted in appends.",
+      default: 256,
+      least: 1,
+      most: 65_536,
+    }),
+    uncommitted_bytes_max: size({
+      doc: "Entries of a leader that are not committed yet; proposals above it are refused.",
+      default: "64MiB",
+      least: "1MiB",
+      most: "4GiB",
+    }),
+    proposals_max: integer({
+      doc: "Proposals and reads that wait on this node; one more is refused.",
+      default: 65_536,
+      least: 1,
+      most: 10_000_000,
+    }),
+    request_timeout: duration({
+      doc: "Time for a request that came without a deadline of its own.",
+      default: "7s",
+      least: "10ms",
+      most: "1h",
+    }),
+    lease_reads: flag({
+      doc: "Let a leader answer linearizable reads without asking the others, for as long as its " +
+        "lease lasts. Needs clocks that run at the same speed, and fixes the election timeout.",
+      default: false,
+    }),
+  }),
+  kv: section({
+    enabled: flag({
+      doc: "Hold the key-value store and serve it; when false it is not even loaded.",
+      default: true,
+    }),
+    quota_bytes: size({
+      doc: "Size of the store above which writes fail with `resource_exhausted`; reads, deletes " +
+        "and compaction go on. The value of the node that leads counts for all.",
+      default: "512MiB",
+      least: "1MiB",
+      most: "64GiB",
+    }),
+    request_bytes_max: size({
+      doc:
+        "Largest command; a larger one is refused. The value of the node that leads counts for " +
+        "all; the default shrinks to fit `rpc.message_bytes_max`.",
+      default: "1536KiB",
+      least: "1KiB",
+      most: "7MiB",
+    }),
+    compaction_revisions: integer({
+      doc: "Revisions of history that are kept; the node that leads has older ones forgotten. 0: " +
+        "never.",
+      default: 10_000,
+      least: 0,
+      most: 1_000_000_000,
+    }),
+    compaction_bytes: size({
+      doc: "The same, counted in bytes of history.",
+      default: "16MiB",
+      least: "64KiB",
+      most: "64GiB",
+      zero: "never",
+    }),
+    watches_max: integer({
+      doc: "Watches that this node serves; one more is refused.",
+      default: 100_000,
+      least: 1,
+      most: 10_000_000,
+    }),
+    watch_queue_bytes_max: size({
+      doc:
+        "Events that wait on one stream of watches; a reader that falls further behind is read " +
+        "for from history, and told when history does not reach back.",
+      default: "1MiB",
+      least: "16KiB",
+      most: "1GiB",
+    }),
+    progress_interval: duration({
+      doc: "How often a watch that asked for it is told that there is nothing to tell.",
+      default: "10m",
+      least: "100ms",
+      most: "1d",
     }),
   }),
   admin: section({

@@ -4,15 +4,32 @@
  *
  * Written out, because a published module may not export types inferred from Zod.
  */
+export type {
+  AdminOptions,
+  ClusterOptions,
+  ConfigOptions,
+  KvOptions,
+  LogOptions,
+  NodeOptions,
+  RaftOptions,
+  RpcOptions,
+  TlsOptions,
+} from "./option_types.ts";
 
 /** A configuration after every check: durations are milliseconds, sizes are bytes. */
 export interface Config {
   /** Who this node is, where it keeps its data and where it is reached. */
   readonly node: NodeConfig;
+  /** How nodes found a cluster together, or find the one that there is. */
+  readonly cluster: ClusterConfig;
   /** Mutual TLS between nodes. Both sides always verify each other. */
   readonly tls: TlsConfig;
   /** Limits and timers of the mesh listener and of every call. */
   readonly rpc: RpcConfig;
+  /** Consensus: the replicated log that the key-value store stands on. */
+  readonly raft: RaftConfig;
+  /** The replicated key-value store. */
+  readonly kv: KvConfig;
   /** The HTTP endpoint for people and tools on this machine. */
   readonly admin: AdminConfig;
   /** What is written to standard error. */
@@ -41,6 +58,21 @@ export interface NodeConfig {
   readonly advertise?: string;
   /** Labels by which nodes are chosen. */
   readonly tags: readonly string[];
+}
+
+/** Section `cluster` of {@link Config}. */
+export interface ClusterConfig {
+  /**
+   * Mesh addresses of the nodes that found the cluster together; where it exists already, of any of
+   * its members. Empty: this node is a cluster of its own. A node that learns here that the cluster
+   * exists without it waits to be added with `covey raft add`.
+   */
+  readonly join: readonly string[];
+  /**
+   * How many nodes found the cluster. 0: exactly the nodes at the addresses of `cluster.join`, and
+   * this one. Every founder needs the same number.
+   */
+  readonly expect: number;
 }
 
 /** Section `tls` of {@link Config}. */
@@ -111,6 +143,78 @@ export interface RpcConfig {
   readonly peer_credentials: boolean;
 }
 
+/** Section `raft` of {@link Config}. */
+export interface RaftConfig {
+  /** Take part in consensus; when false it is not even loaded. */
+  readonly enabled: boolean;
+  /** How often a leader shows that it lives. Milliseconds. */
+  readonly heartbeat_interval: number;
+  /**
+   * Silence of the leader after which others stand for election. It is the least: the time in force
+   * grows with the measured round trip, unless `raft.lease_reads` fixes it. Milliseconds.
+   */
+  readonly election_timeout: number;
+  /** A leader whose disk does not answer for this long hands its leadership over. Milliseconds. */
+  readonly disk_stall_timeout: number;
+  /** Length of one file of the log; it is written in full when it is made. Bytes. */
+  readonly segment_bytes: number;
+  /**
+   * Free space of the disk below which writes are refused and leadership is handed over, so that
+   * the log never meets a full disk. Bytes.
+   */
+  readonly low_water_bytes: number;
+  /** Log since the last snapshot after which the next one is taken. Bytes. */
+  readonly snapshot_log_bytes: number;
+  /** Entries kept in memory behind a snapshot, for followers that are slow. Bytes. */
+  readonly catch_up_bytes: number;
+  /** Entries in one append to a follower; one entry always fits. Bytes. */
+  readonly append_bytes_max: number;
+  /** Appends under way to one follower. Bytes. */
+  readonly inflight_bytes_max: number;
+  /** The same, counted in appends. */
+  readonly inflight_messages_max: number;
+  /** Entries of a leader that are not committed yet; proposals above it are refused. Bytes. */
+  readonly uncommitted_bytes_max: number;
+  /** Proposals and reads that wait on this node; one more is refused. */
+  readonly proposals_max: number;
+  /** Time for a request that came without a deadline of its own. Milliseconds. */
+  readonly request_timeout: number;
+  /**
+   * Let a leader answer linearizable reads without asking the others, for as long as its lease
+   * lasts. Needs clocks that run at the same speed, and fixes the election timeout.
+   */
+  readonly lease_reads: boolean;
+}
+
+/** Section `kv` of {@link Config}. */
+export interface KvConfig {
+  /** Hold the key-value store and serve it; when false it is not even loaded. */
+  readonly enabled: boolean;
+  /**
+   * Size of the store above which writes fail with `resource_exhausted`; reads, deletes and
+   * compaction go on. The value of the node that leads counts for all. Bytes.
+   */
+  readonly quota_bytes: number;
+  /**
+   * Largest command; a larger one is refused. The value of the node that leads counts for all; the
+   * default shrinks to fit `rpc.message_bytes_max`. Bytes.
+   */
+  readonly request_bytes_max: number;
+  /** Revisions of history that are kept; the node that leads has older ones forgotten. 0: never. */
+  readonly compaction_revisions: number;
+  /** The same, counted in bytes of history. Bytes. */
+  readonly compaction_bytes: number;
+  /** Watches that this node serves; one more is refused. */
+  readonly watches_max: number;
+  /**
+   * Events that wait on one stream of watches; a reader that falls further behind is read for from
+   * history, and told when history does not reach back. Bytes.
+   */
+  readonly watch_queue_bytes_max: number;
+  /** How often a watch that asked for it is told that there is nothing to tell. Milliseconds. */
+  readonly progress_interval: number;
+}
+
 /** Section `admin` of {@link Config}. */
 export interface AdminConfig {
   /** Serve the admin endpoint; when false it is not even loaded. */
@@ -134,214 +238,4 @@ export interface LogConfig {
   readonly level: "trace" | "debug" | "info" | "warning" | "error";
   /** "auto" writes text for a terminal and one JSON object a line everywhere else. */
   readonly format: "auto" | "json" | "text";
-}
-
-/**
- * What `startNode` takes: the sections and keys of the file, all of them optional. Durations and
- * sizes are text with a unit ("300ms", "4MiB") or a number of milliseconds or bytes.
- */
-export interface ConfigOptions {
-  /** Who this node is, where it keeps its data and where it is reached. */
-  readonly node?: NodeOptions;
-  /** Mutual TLS between nodes. Both sides always verify each other. */
-  readonly tls?: TlsOptions;
-  /** Limits and timers of the mesh listener and of every call. */
-  readonly rpc?: RpcOptions;
-  /** The HTTP endpoint for people and tools on this machine. */
-  readonly admin?: AdminOptions;
-  /** What is written to standard error. */
-  readonly log?: LogOptions;
-}
-
-/** Section `node` of {@link ConfigOptions}. */
-export interface NodeOptions {
-  /**
-   * Name for people and logs; empty means the machine's host name. Default: "". Allowed: 1 to 64
-   * letters, digits, dots, hyphens and underscores, a letter or digit at both ends.
-   */
-  readonly name?: string;
-  /**
-   * Folder of everything that survives a restart, made when missing. A relative path starts at the
-   * working directory. Default: "./covey-data". Allowed: the path of a folder.
-   */
-  readonly data?: string;
-  /**
-   * Keep everything in memory and write nothing to disk; a restart forgets all. `--dev` sets it.
-   * Default: false. Allowed: true or false.
-   */
-  readonly memory_only?: boolean;
-  /**
-   * Addresses of the mesh listener, which carries every service. Beyond loopback `tls.mode` must be
-   * written out. Port 0, which lets the system choose, may come again. Default:
-   * ["tcp://127.0.0.1:7946"]. Allowed: an address: tcp://host:port, unix:/path, unix://@abstract or
-   * vsock://cid:port.
-   */
-  readonly listen?: readonly string[];
-  /**
-   * Address that other nodes are told to dial, when it is not the first of `node.listen`. Not set
-   * by default. Allowed: an address: tcp://host:port, unix:/path, unix://@abstract or
-   * vsock://cid:port.
-   */
-  readonly advertise?: string;
-  /**
-   * Labels by which nodes are chosen. Default: []. Allowed: 1 to 64 letters, digits and . _ : / =
-   * -, a letter or digit first.
-   */
-  readonly tags?: readonly string[];
-}
-
-/** Section `tls` of {@link ConfigOptions}. */
-export interface TlsOptions {
-  /**
-   * "on" encrypts and verifies both sides of every connection. "off" beyond loopback means
-   * plaintext, with a warning at every start. Not set by default. Allowed: "off", "on".
-   */
-  readonly mode?: "off" | "on";
-  /**
-   * This node's certificate with its chain, PEM. Not set by default. Allowed: the path of a file.
-   */
-  readonly certificate_file?: string;
-  /** The private key of that certificate, PEM. Not set by default. Allowed: the path of a file. */
-  readonly key_file?: string;
-  /**
-   * The authorities that a peer's certificate must chain to, PEM. Not set by default. Allowed: the
-   * path of a file.
-   */
-  readonly authorities_file?: string;
-}
-
-/** Section `rpc` of {@link ConfigOptions}. */
-export interface RpcOptions {
-  /**
-   * Largest message, sent or received; a larger one fails its call with `resource_exhausted`.
-   * Default: "4MiB". Allowed: a size with its unit from "1KiB" to "16777215B". A number counts
-   * bytes.
-   */
-  readonly message_bytes_max?: number | string;
-  /**
-   * Calls of all kinds in flight on one connection. Default: 1024. Allowed: a whole number from 1
-   * to 1000000.
-   */
-  readonly calls_per_connection_max?: number;
-  /**
-   * Streaming calls in flight on one connection; they count as calls too. Default: 1024. Allowed: a
-   * whole number from 1 to 1000000.
-   */
-  readonly streams_per_connection_max?: number;
-  /**
-   * Bytes that wait on one stream, per direction; one message always fits. Default: "1MiB".
-   * Allowed: a size with its unit from "1KiB" to "1GiB". A number counts bytes.
-   */
-  readonly stream_queue_bytes_max?: number | string;
-  /**
-   * Messages that wait on one stream, per direction. Default: 1024. Allowed: a whole number from 1
-   * to 1000000.
-   */
-  readonly stream_queue_messages_max?: number;
-  /**
-   * Bytes that wait to be sent on one connection; one message always fits. Default: "16MiB".
-   * Allowed: a size with its unit from "64KiB" to "4GiB". A number counts bytes.
-   */
-  readonly connection_queue_bytes_max?: number | string;
-  /**
-   * Messages that wait to be sent on one connection. Default: 16384. Allowed: a whole number from 1
-   * to 10000000.
-   */
-  readonly connection_queue_messages_max?: number;
-  /**
-   * Connections that one listener holds; one more is closed at once and counted. Default: 1024.
-   * Allowed: a whole number from 1 to 1000000.
-   */
-  readonly connections_per_listener_max?: number;
-  /**
-   * Connections of all listeners together. Must fit below the process's limit of open descriptors;
-   * the default shrinks to fit. Default: 4096. Allowed: a whole number from 1 to 1000000.
-   */
-  readonly connections_max?: number;
-  /**
-   * Time for a new connection to prove who it is, TLS included. Default: "5s". Allowed: a duration
-   * with its unit from "10ms" to "10m". A number counts milliseconds.
-   */
-  readonly handshake_timeout?: number | string;
-  /**
-   * A connection without a call for this long is closed. Default: "0s". Allowed: a duration with
-   * its unit from "100ms" to "365d", or "0s" for never. A number counts milliseconds.
-   */
-  readonly idle_timeout?: number | string;
-  /**
-   * A covey peer that was silent for this long is asked whether it lives. Default: "10s". Allowed:
-   * a duration with its unit from "100ms" to "1d", or "0s" for never. A number counts milliseconds.
-   */
-  readonly keepalive_interval?: number | string;
-  /**
-   * Time for that answer; without one the connection is closed. Default: "5s". Allowed: a duration
-   * with its unit from "10ms" to "1h". A number counts milliseconds.
-   */
-  readonly keepalive_timeout?: number | string;
-  /**
-   * Time that calls in flight get to finish when the node stops. Default: "10s". Allowed: a
-   * duration with its unit from "1ms" to "1h", or "0s" for none. A number counts milliseconds.
-   */
-  readonly drain_timeout?: number | string;
-  /**
-   * A peer that stops in the middle of a frame, or does not read what it is sent, is closed after
-   * this long. Default: "1m". Allowed: a duration with its unit from "100ms" to "1d". A number
-   * counts milliseconds.
-   */
-  readonly io_stall_timeout?: number | string;
-  /**
-   * Where the peer has no flow control: how long a stream with a slow reader may hold the
-   * connection before it is ended. Default: "250ms". Allowed: a duration with its unit from "1ms"
-   * to "10m". A number counts milliseconds.
-   */
-  readonly stream_stall_timeout?: number | string;
-  /**
-   * Ask the kernel for process, user and group of unix socket peers. Refused at start where the
-   * runtime cannot. Default: false. Allowed: true or false.
-   */
-  readonly peer_credentials?: boolean;
-}
-
-/** Section `admin` of {@link ConfigOptions}. */
-export interface AdminOptions {
-  /**
-   * Serve the admin endpoint; when false it is not even loaded. Default: true. Allowed: true or
-   * false.
-   */
-  readonly enabled?: boolean;
-  /**
-   * Where it serves; loopback only, until TLS and tokens exist for it. Default:
-   * "tcp://127.0.0.1:7980". Allowed: tcp://host:port.
-   */
-  readonly listen?: string;
-  /**
-   * Host names that a request may carry beside the loopback names and the address itself. Anything
-   * else is refused, which stops DNS rebinding. Default: []. Allowed: a host name without scheme
-   * and port; an IPv6 address in brackets.
-   */
-  readonly allowed_hosts?: readonly string[];
-  /**
-   * Largest request body; a larger one is answered 413. Default: "4MiB". Allowed: a size with its
-   * unit from "1KiB" to "64MiB". A number counts bytes.
-   */
-  readonly body_bytes_max?: number | string;
-  /**
-   * Clients that may follow events at the same time. Default: 64. Allowed: a whole number from 1 to
-   * 10000.
-   */
-  readonly event_clients_max?: number;
-}
-
-/** Section `log` of {@link ConfigOptions}. */
-export interface LogOptions {
-  /**
-   * The least important level that is written. Default: "info". Allowed: "trace", "debug", "info",
-   * "warning", "error".
-   */
-  readonly level?: "trace" | "debug" | "info" | "warning" | "error";
-  /**
-   * "auto" writes text for a terminal and one JSON object a line everywhere else. Default: "auto".
-   * Allowed: "auto", "json", "text".
-   */
-  readonly format?: "auto" | "json" | "text";
 }

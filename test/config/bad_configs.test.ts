@@ -1,9 +1,10 @@
 /** Every line that a bad configuration prints, word for word. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { badClusterConfigs } from "./bad_cluster_configs.ts";
 import { badConfigs, problemLines } from "./bad_configs.ts";
 
-for (const bad of badConfigs) {
+for (const bad of [...badConfigs, ...badClusterConfigs]) {
   test(`bad config: ${bad.name}`, async () => {
     const lines = await problemLines(bad);
     assert.deepEqual(lines, bad.lines);

@@ -34,4 +34,6 @@ test("near names are found, far ones are not", () => {
   assert.equal(nearest("zzzzz", names), undefined);
   assert.equal(nearest("x".repeat(1000), names), undefined);
   assert.equal(nearest("level", []), undefined);
+  assert.equal(nearest("bus", ["tls", "kv"]), undefined, "hardly a letter is right");
+  assert.equal(nearest("", ["kv"]), undefined);
 });

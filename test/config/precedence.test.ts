@@ -85,7 +85,7 @@ test("COVEY_CONFIG names the file, --config wins, an empty one is none", async (
   assert.equal(none.file, undefined);
 });
 
-test("variables that Kubernetes sets beside a Service named covey are let be", async () => {
+test("variables that others set, Kubernetes beside a Service named covey, are let be", async () => {
   const environment = {
     COVEY_SERVICE_HOST: "10.0.0.1",
     COVEY_SERVICE_PORT: "7946",
@@ -93,6 +93,9 @@ test("variables that Kubernetes sets beside a Service named covey are let be", a
     COVEY_PORT: "tcp://10.0.0.1:7946",
     COVEY_PORT_7946_TCP: "tcp://10.0.0.1:7946",
     COVEY_PORT_7946_TCP_ADDR: "10.0.0.1",
+    // And those of `covey kv lock -- COMMAND`.
+    COVEY_LOCK_KEY: "n/1",
+    COVEY_LOCK_LEASE: "1",
   };
   await load({ environment }, { environment: true });
 });
@@ -162,6 +165,36 @@ test("defaults shrink to the limit of open descriptors, and say so", async () =>
     showToml(loaded, true),
     /connections_max = 960 .*# default \(lowered to fit the limit of 1024 open descriptors\)/,
   );
+});
+
+test("a command's default limit shrinks to the messages that carry it, and says so", async () => {
+  const shrunk = await load({ environment: { COVEY_RPC__MESSAGE_BYTES_MAX: "64KiB" } }, {
+    environment: true,
+  });
+  assert.equal(shrunk.config.kv.request_bytes_max, 60 * 1024);
+  assert.match(originOf(shrunk, "kv.request_bytes_max"), /^default \(lowered to fit rpc\.message/);
+  const least = await load({}, { options: { rpc: { message_bytes_max: 1024 } } });
+  assert.equal(least.config.kv.request_bytes_max, 1024);
+  const whole = await load({});
+  assert.equal(originOf(whole, "kv.request_bytes_max"), "default");
+});
+
+test("a cluster: founders, seeds beyond loopback, consensus without the store", async () => {
+  const text = '[cluster]\njoin = ["tcp://10.0.0.1:7946"]\nexpect = 3\n[tls]\nmode = "off"\n' +
+    '[node]\nlisten = ["tcp://0.0.0.0:7946"]\nadvertise = "tcp://10.0.0.2:7946"\n' +
+    '[raft]\nlow_water_bytes = "0B"\n[kv]\nenabled = false\n';
+  const { config } = await load({ files: { "c.toml": text } }, { file: "c.toml" });
+  assert.deepEqual(config.cluster, { join: ["tcp://10.0.0.1:7946"], expect: 3 });
+  assert.equal(config.raft.low_water_bytes, 0);
+  const alone = await load({}, { options: { cluster: { expect: 1 } }, dev: true });
+  assert.equal(alone.config.cluster.expect, 1);
+  const neither = { raft: { enabled: false }, kv: { enabled: false } };
+  assert.equal((await load({}, { options: neither })).config.raft.enabled, false);
+});
+
+test("a founder that keeps nothing on disk is warned", async () => {
+  const options = { cluster: { join: ["unix:/a"] }, node: { memory_only: true } };
+  assert.match((await load({}, { options })).warnings.join(), /^node\.memory_only is true in a /);
 });
 
 test("what a runtime can do is allowed there", async () => {

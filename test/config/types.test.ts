@@ -28,7 +28,16 @@ const keysAreSame: {
     keyof NonNullable<z.input<typeof keysSchema>[Section]>,
     keyof NonNullable<ConfigOptions[Section]>
   >;
-} = { node: true, tls: true, rpc: true, admin: true, log: true };
+} = {
+  node: true,
+  cluster: true,
+  tls: true,
+  rpc: true,
+  raft: true,
+  kv: true,
+  admin: true,
+  log: true,
+};
 
 test("the generated types are the schema's", () => {
   void [outputIsSame, inputIsAccepted, sectionsAreSame, keysAreSame];
