@@ -12,6 +12,12 @@ export interface RequestOptions {
   /** Milliseconds; the group's own limit when absent, so that nothing waits for ever. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
+  /**
+   * Propose here, in this node's present term of leadership, or not at all: it is neither forwarded
+   * nor kept for another leader, but rejected with `failed_precondition`, `sent: false`. For what
+   * only the leader may decide.
+   */
+  readonly leaderOnly?: boolean;
 }
 
 /** The replica that leads, as far as this node knows. */

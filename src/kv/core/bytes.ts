@@ -55,6 +55,13 @@ export function prefixEnd(prefix: Uint8Array): Uint8Array {
   return Uint8Array.of(0);
 }
 
+/** 32 bits of `bytes[from, to)`, for tables in memory (FNV-1a). */
+export function hashBytes(bytes: Uint8Array, from = 0, to = bytes.length): number {
+  let hash = 0x811c9dc5;
+  for (let at = from; at < to; at++) hash = Math.imul(hash ^ bytes[at], 0x01000193);
+  return hash >>> 0;
+}
+
 /** The bytes that {@link ByteWriter.number} writes. */
 export function numberBytes(value: number): number {
   let bytes = 1;

@@ -47,10 +47,9 @@ export function readEvents(store: Store, request: EventsRequest): EventsPage {
   if (from.revision < store.compactRevision) {
     return { kind: "compacted", compactRevision: store.compactRevision };
   }
-  // A command that is being applied in slices is not to be seen before it is whole.
-  const end = store.unsettled ? store.positionOf(store.revision + 1) : history.end;
-  let position = firstPosition(store, from, end);
-  const stop = Math.min(end, position + Math.max(changesMax, 1));
+  const { begin, end } = store.unread(from);
+  const stop = Math.min(end, begin + Math.max(changesMax, 1));
+  let position = begin;
   const events: KvEvent[] = [];
   let bytes = 0;
   for (; position < stop; position++) {
@@ -63,8 +62,7 @@ export function readEvents(store: Store, request: EventsRequest): EventsPage {
       (event.previous?.value.length ?? 0);
   }
   const caughtUp = position === end;
-  const later = Math.max(from.revision, store.revision + 1);
-  const next = caughtUp ? { revision: later, sub: from.revision === later ? from.sub : 0 } : {
+  const next = caughtUp ? store.after(from) : {
     revision: records.mod(history.record(position)),
     sub: records.sub(history.record(position)),
   };
@@ -78,19 +76,9 @@ export function eventsOf(store: Store, revision: number): KvEvent[] {
   for (let at = store.positionOf(revision); at < history.end; at++) {
     const record = history.record(at);
     if (records.mod(record) !== revision) break;
-    events.push(toEvent(store, record, records.keyBytes(records.key(record)), true));
+    events.push(eventOfRecord(store, record, true));
   }
   return events;
-}
-
-function firstPosition(store: Store, from: EventCursor, end: number): number {
-  const { history, records } = store;
-  let position = Math.min(end, store.positionOf(from.revision));
-  for (; position < end; position++) {
-    const record = history.record(position);
-    if (records.mod(record) > from.revision || records.sub(record) >= from.sub) break;
-  }
-  return position;
 }
 
 function eventOf(store: Store, record: number, request: EventsRequest): KvEvent | undefined {
@@ -103,6 +91,12 @@ function eventOf(store: Store, record: number, request: EventsRequest): KvEvent 
   const key = records.keyBytes(address);
   if (!inInterval(key, request.key, request.end)) return undefined;
   return toEvent(store, record, key, request.previous);
+}
+
+/** The event of a change that the store keeps. */
+export function eventOfRecord(store: Store, record: number, previous: boolean): KvEvent {
+  const { records } = store;
+  return toEvent(store, record, records.keyBytes(records.key(record)), previous);
 }
 
 function toEvent(store: Store, record: number, key: Uint8Array, previous: boolean): KvEvent {

@@ -6,6 +6,7 @@
 import { assert, unreachable } from "../../base/assert.ts";
 import { bytesAdded, chooseBranches, putBytes, putProblem } from "./transaction.ts";
 import { revisionAfter, runBranches, runPut, shapeProblem, type Tables } from "./transaction.ts";
+import { type ChangesPage, type ChangesRequest, walkChanges } from "./changes.ts";
 import type { Command, DeleteRangeCommand, PutCommand, RangeRequest } from "./command.ts";
 import type { LeaseGrantCommand, TransactionCommand } from "./command.ts";
 import { compareBytes } from "./bytes.ts";
@@ -23,6 +24,7 @@ import { nowhere } from "./records.ts";
 import { PutReader } from "./put_reader.ts";
 import { rangeProblem, RangeScan } from "./range.ts";
 import { type Session, Sessions } from "./sessions.ts";
+import { TransactionScan } from "./transaction_scan.ts";
 import { type Change, Store } from "./store.ts";
 
 /**
@@ -102,6 +104,21 @@ export class KvMachine implements Machine<KvResult> {
 
   get limits(): KvLimits {
     return this.#limits;
+  }
+
+  /** It is being filled from a snapshot: nothing of it may be read or shown. */
+  get restoring(): boolean {
+    return this.#restoring;
+  }
+
+  /** A large entry is not finished: no snapshot may be begun. */
+  get applying(): boolean {
+    return this.#unfinished !== undefined;
+  }
+
+  /** A snapshot is being read, so that {@link work} has to wait. */
+  get pinned(): boolean {
+    return this.#store.pins > 0;
   }
 
   apply(entry: MachineEntry): KvResult | undefined {
@@ -184,10 +201,20 @@ export class KvMachine implements Machine<KvResult> {
     });
   }
 
-  /** Reads an interval; the scan can be taken in slices. */
-  scan(request: RangeRequest): RangeScan | Failure {
+  /** Reads an interval; the scan can be taken in slices. Above `bytesMax` it is `too_large`. */
+  scan(request: RangeRequest, bytesMax = Infinity): RangeScan | Failure {
     const problem = rangeProblem(this.#store, request);
-    return problem === undefined ? new RangeScan(this.#store, request) : this.#failure(problem);
+    if (problem !== undefined) return this.#failure(problem);
+    return new RangeScan(this.#store, request, { bytesMax });
+  }
+
+  /** Reads a transaction that writes nothing, of its own state of now, likewise in slices. */
+  scanTransaction(command: TransactionCommand, bytesMax = Infinity): TransactionScan | Failure {
+    const problem = shapeProblem(command, this.#limits);
+    if (problem !== undefined) return this.#failure(problem);
+    const chosen = chooseBranches(command, this.#tables);
+    if (typeof chosen === "string") return this.#failure(chosen);
+    return new TransactionScan(this.#store, chosen, bytesMax);
   }
 
   /** Reads an interval at once. */
@@ -197,6 +224,7 @@ export class KvMachine implements Machine<KvResult> {
     for (;;) {
       const result = scan.step(Number.MAX_SAFE_INTEGER);
       if (result === "compacted") return this.#failure(result);
+      assert(result !== "too_large", "a scan without a bound on its bytes meets none");
       if (result !== undefined) return result;
     }
   }
@@ -204,6 +232,11 @@ export class KvMachine implements Machine<KvResult> {
   /** One page of a watch. */
   events(request: EventsRequest): EventsPage {
     return readEvents(this.#store, request);
+  }
+
+  /** Changes one after the other, where they lie: for many watches at once. */
+  changes(request: ChangesRequest): ChangesPage {
+    return walkChanges(this.#store, request);
   }
 
   /**

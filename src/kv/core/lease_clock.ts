@@ -74,6 +74,16 @@ export class LeaseClock {
     return { ttlMs: due.ttlMs, checkpoint };
   }
 
+  /** The checkpoint that a renewal asked for did not happen: the next renewal asks again. */
+  checkpointFailed(id: number): void {
+    const due = this.#due.get(id);
+    if (due !== undefined) due.checkpointed = true;
+  }
+
+  has(id: number): boolean {
+    return this.#due.has(id);
+  }
+
   /** What is left of a lease; undefined for one that is unknown or over. */
   remainingMs(id: number, nowMs: number): number | undefined {
     const due = this.#due.get(id);

@@ -6,8 +6,9 @@ import { compareBytes, isOpenEnd } from "./bytes.ts";
 import type { Position } from "./key_index.ts";
 import { SortOrder, SortTarget } from "./command.ts";
 import type { RangeRequest } from "./command.ts";
-import { nowhere } from "./records.ts";
+import { nowhere, type Records } from "./records.ts";
 import type { KeyValue, RangeResult } from "./result.ts";
+import { SlicedSort } from "./sliced_sort.ts";
 import type { Store } from "./store.ts";
 
 /** What a caller may leave out of a {@link RangeRequest}. */
@@ -36,31 +37,48 @@ export function rangeProblem(
   return undefined;
 }
 
-type Phase = "collect" | "copy" | "done";
+type Phase = "collect" | "sort" | "copy" | "done";
+
+/** Values that one step copies. */
+const copyBytesMax = 1024 * 1024;
+
+/** What an entry takes in an answer beside its key and value, at least. */
+export const entryOverheadBytes = 16;
 
 /** One range being read. Use it while {@link rangeProblem} gave none. */
 export class RangeScan {
   readonly #store: Store;
   readonly #request: RangeRequest;
+  readonly #bytesMax: number;
   /** The revision as of which is read, and the one that the result names. */
   readonly #revision: number;
   readonly #shown: number;
   /** Every record counts, in key order: neither sorted nor narrowed. */
   readonly #plain: boolean;
   #records: number[] = [];
+  #sort: SlicedSort<number> | undefined = undefined;
   readonly #entries: KeyValue[] = [];
+  /** Of the entries. */
+  #bytes = 0;
   #count = 0;
+  /** Records that would be returned but for the limit. */
+  #wanted = 0;
   #phase: Phase = "collect";
   /** Where to go on: the key after the last one looked at. */
   #resume: Uint8Array;
 
   /**
    * `newest` is the revision of the records that are there now: within a transaction that has
-   * written already it is one more than the store's.
+   * written already it is one more than the store's. Above `bytesMax` the range ends as too large.
    */
-  constructor(store: Store, request: RangeRequest, newest = store.revision) {
+  constructor(store: Store, request: RangeRequest, options: {
+    readonly newest?: number;
+    readonly bytesMax?: number;
+  } = {}) {
+    const newest = options.newest ?? store.revision;
     this.#store = store;
     this.#request = request;
+    this.#bytesMax = options.bytesMax ?? Infinity;
     this.#revision = request.revision === 0 ? newest : request.revision;
     this.#shown = newest;
     this.#plain = request.sortTarget === SortTarget.key && request.sortOrder !== 2 &&
@@ -69,14 +87,21 @@ export class RangeScan {
     this.#resume = request.key;
   }
 
+  /** What the entries that were copied take, about. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   /**
    * Looks at up to about this many keys. Undefined: not finished. "compacted": a compaction passed
    * the scan's revision between two steps.
    */
-  step(keys: number): RangeResult | "compacted" | undefined {
+  step(keys: number): RangeResult | "compacted" | "too_large" | undefined {
     if (this.#revision < this.#store.compactRevision) return "compacted";
     if (this.#phase === "collect") this.#collect(keys);
+    else if (this.#phase === "sort") this.#sorted(keys);
     else if (this.#phase === "copy") this.#copy(keys);
+    if (Math.max(this.#bytes, this.#bytesAhead) > this.#bytesMax) return "too_large";
     if (this.#phase !== "done") return undefined;
     const { limit, countOnly } = this.#request;
     return {
@@ -88,8 +113,12 @@ export class RangeScan {
     };
   }
 
-  /** Records that would be returned but for the limit. */
-  #wanted = 0;
+  /** What the answer takes at least, by what was collected. */
+  get #bytesAhead(): number {
+    const { limit } = this.#request;
+    const { length } = this.#records;
+    return (limit > 0 && limit < length ? limit : length) * entryOverheadBytes;
+  }
 
   #collect(keys: number): void {
     const { index, records } = this.#store;
@@ -151,33 +180,29 @@ export class RangeScan {
   }
 
   #collected(): void {
-    if (!this.#plain) this.#sort();
+    const { sortTarget, sortOrder } = this.#request;
+    if (this.#plain || this.#records.length < 2) return this.#cut();
+    if (sortTarget !== SortTarget.key) {
+      this.#sort = new SlicedSort(this.#records, orderOf(this.#store.records, this.#request));
+      this.#phase = "sort";
+      return;
+    }
+    if (sortOrder === SortOrder.descend) this.#records.reverse();
+    this.#cut();
+  }
+
+  #sorted(keys: number): void {
+    const sort = this.#sort;
+    if (sort === undefined || !sort.step(keys)) return;
+    this.#records = sort.sorted;
+    this.#sort = undefined;
+    this.#cut();
+  }
+
+  #cut(): void {
     const { limit } = this.#request;
     if (limit > 0 && this.#records.length > limit) this.#records.length = limit;
     this.#phase = this.#records.length === 0 ? "done" : "copy";
-  }
-
-  /** Ties keep the order of the keys: the collected records are in it. */
-  #sort(): void {
-    const { sortTarget, sortOrder } = this.#request;
-    const { records } = this.#store;
-    if (sortTarget === SortTarget.key) {
-      if (sortOrder === SortOrder.descend) this.#records.reverse();
-      return;
-    }
-    const sign = sortOrder === SortOrder.descend ? -1 : 1;
-    this.#records.sort((a, b) => {
-      switch (sortTarget) {
-        case SortTarget.version:
-          return sign * (records.version(a) - records.version(b));
-        case SortTarget.create:
-          return sign * (records.create(a) - records.create(b));
-        case SortTarget.mod:
-          return sign * (records.mod(a) - records.mod(b));
-        case SortTarget.value:
-          return sign * compareBytes(records.valueView(a), records.valueView(b));
-      }
-    });
   }
 
   /** The records stay where they are: their revision is not compacted. */
@@ -185,8 +210,11 @@ export class RangeScan {
     const { records } = this.#store;
     const withValue = !this.#request.keysOnly;
     const to = Math.min(this.#records.length, this.#entries.length + Math.max(keys, 1));
-    for (let at = this.#entries.length; at < to; at++) {
-      this.#entries.push(records.keyValue(this.#records[at], withValue));
+    const bytesTo = this.#bytes + copyBytesMax;
+    for (let at = this.#entries.length; at < to && this.#bytes < bytesTo; at++) {
+      const entry = records.keyValue(this.#records[at], withValue);
+      this.#bytes += entryOverheadBytes + entry.key.length + entry.value.length;
+      this.#entries.push(entry);
     }
     if (this.#entries.length === this.#records.length) {
       this.#records = [];
@@ -195,11 +223,26 @@ export class RangeScan {
   }
 }
 
+/** Ties keep the order of the keys: the collected records are in it, and the sort is stable. */
+function orderOf(records: Records, request: RangeRequest): (a: number, b: number) => number {
+  const sign = request.sortOrder === SortOrder.descend ? -1 : 1;
+  switch (request.sortTarget) {
+    case SortTarget.version:
+      return (a, b) => sign * (records.version(a) - records.version(b));
+    case SortTarget.create:
+      return (a, b) => sign * (records.create(a) - records.create(b));
+    case SortTarget.mod:
+      return (a, b) => sign * (records.mod(a) - records.mod(b));
+    default:
+      return (a, b) => sign * compareBytes(records.valueView(a), records.valueView(b));
+  }
+}
+
 /** Reads it all at once; for what must be one step, and for small ranges. */
 export function readRange(store: Store, request: RangeRequest, newest: number): RangeResult {
-  const scan = new RangeScan(store, request, newest);
+  const scan = new RangeScan(store, request, { newest });
   for (;;) {
     const result = scan.step(Number.MAX_SAFE_INTEGER);
-    if (result !== undefined && result !== "compacted") return result;
+    if (typeof result === "object") return result;
   }
 }

@@ -9,7 +9,7 @@
  */
 import { Arena, slabOf, unitOf } from "./arena.ts";
 import type { KeyValue } from "./result.ts";
-import { type ByteWriter, copyInto, noBytes } from "./bytes.ts";
+import { type ByteWriter, copyInto, hashBytes, noBytes } from "./bytes.ts";
 import { assert } from "../../base/assert.ts";
 
 const keyHeaderBytes = 8;
@@ -67,6 +67,14 @@ export class Records {
     const unit = unitOf(key);
     const from = unit * 8 + keyHeaderBytes;
     return slab.bytes.slice(from, from + slab.words[unit * 2 + 1]);
+  }
+
+  /** Of the bytes, as {@link hashBytes} makes it. */
+  keyHash(key: number): number {
+    const slab = this.#slabs[slabOf(key)];
+    const unit = unitOf(key);
+    const from = unit * 8 + keyHeaderBytes;
+    return hashBytes(slab.bytes, from, from + slab.words[unit * 2 + 1]);
   }
 
   /** Negative, zero or positive as the key sorts before, with or after the bytes. */

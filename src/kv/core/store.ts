@@ -12,6 +12,7 @@ import { KeyIndex, type Position } from "./key_index.ts";
 import { isOpenEnd, noBytes } from "./bytes.ts";
 import { recordBytes } from "./limits.ts";
 import { nowhere, type RecordFields, Records } from "./records.ts";
+import type { EventCursor } from "./events.ts";
 import type { KeyValue } from "./result.ts";
 
 /** Told when a key gets and loses a lease. */
@@ -195,16 +196,31 @@ export class Store {
     if (lease !== 0) this.#links.detach(lease, address);
   }
 
-  /** The first position in the history whose revision is at least this one. */
-  positionOf(revision: number): number {
+  /** The first position in the history that is not before this change of this revision. */
+  positionOf(revision: number, sub = 0): number {
     const { history, records } = this;
     let low = history.begin, high = history.end;
     while (low < high) {
       const middle = Math.floor((low + high) / 2);
-      if (records.mod(history.record(middle)) < revision) low = middle + 1;
+      const record = history.record(middle);
+      const mod = records.mod(record);
+      if (mod < revision || (mod === revision && records.sub(record) < sub)) low = middle + 1;
       else high = middle;
     }
     return low;
+  }
+
+  /** The changes from the cursor on that may be shown, as positions in the history. */
+  unread(from: EventCursor): { readonly begin: number; readonly end: number } {
+    // A command that is being applied in slices is not to be seen before it is whole.
+    const end = this.unsettled ? this.positionOf(this.revision + 1) : this.history.end;
+    return { begin: Math.min(end, this.positionOf(from.revision, from.sub)), end };
+  }
+
+  /** Where somebody who has seen everything goes on. */
+  after(from: EventCursor): EventCursor {
+    const revision = Math.max(from.revision, this.revision + 1);
+    return { revision, sub: from.revision === revision ? from.sub : 0 };
   }
 
   /** Forgets what was superseded up to this revision, which lies after the last compaction. */

@@ -117,7 +117,7 @@ function conflicts(a: Written, b: Written): boolean {
 }
 
 /** A transaction whose branches are chosen. */
-interface Chosen {
+export interface Chosen {
   readonly succeeded: boolean;
   readonly operations: readonly Operation[];
   /** In the order in which they stand in `operations`. */

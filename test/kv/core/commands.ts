@@ -137,6 +137,19 @@ export class CommandSource {
     };
   }
 
+  /** One that writes nothing. */
+  reading(depth = 0): TransactionCommand {
+    const many = (most: number): number[] => Array.from({ length: this.#prng.below(most + 1) });
+    const operation = (): Operation =>
+      depth < 2 && this.#prng.chance(0.2) ? this.reading(depth + 1) : this.range();
+    return {
+      kind: "transaction",
+      compares: many(2).map(() => this.#compare()),
+      success: many(2).map(operation),
+      failure: many(2).map(operation),
+    };
+  }
+
   #other(): Command {
     const prng = this.#prng;
     switch (prng.below(9)) {

@@ -160,7 +160,7 @@ test("a scan that is taken in slices shows one revision, or says that it is comp
       store.apply(remove(key(at - 1)));
       result = scan.step(1);
     }
-    assert.ok(result !== "compacted");
+    assert.ok(typeof result === "object");
     assert.equal(result.count, 1_000);
   }
   const scan = store.machine.scan(range("k", "l"));

@@ -1,0 +1,198 @@
+/**
+ * Locks and elections of a program. Getting one is the node's work and may be asked for again and
+ * again; giving one back is a write like any other, applied once.
+ */
+import type { CallPlan, Calls } from "./client_calls.ts";
+import { Code, CoveyError } from "../base/error.ts";
+import type {
+  CampaignOptions,
+  KeyInput,
+  KvCallOptions,
+  KvCompare,
+  KvElection,
+  KvEntry,
+  KvLeadership,
+  KvLease,
+  KvLock,
+  KvTransaction,
+  KvTransactionResult,
+  LeaseOptions,
+  LockOptions,
+} from "./client_types.ts";
+import { entryOf, optionalEntry, toBytes, toWire } from "./client_wire.ts";
+
+/** What elections and locks need of their client. */
+export interface ElectionParts {
+  readonly calls: Calls;
+  lease(options: LeaseOptions): Promise<KvLease>;
+  transact(
+    transaction: KvTransaction,
+    options?: KvCallOptions,
+  ): Promise<KvTransactionResult>;
+}
+
+const waiting: CallPlan = { repeat: "always", waits: true };
+
+/** A lease that lives as long as what hangs on it, unless the caller brought one. */
+interface Hold {
+  readonly id: number;
+  readonly signal: AbortSignal;
+  readonly own: KvLease | undefined;
+}
+
+async function holdOf(parts: ElectionParts, options: LockOptions): Promise<Hold> {
+  if (options.lease !== undefined) {
+    return { id: options.lease, signal: new AbortController().signal, own: undefined };
+  }
+  const { ttlMs, signal, timeoutMs } = options;
+  const own = await parts.lease({ ttlMs, signal, timeoutMs });
+  return { id: own.id, signal: own.signal, own };
+}
+
+/** Waits for something that needs a lease; without success the lease is given back. */
+async function held<T>(
+  parts: ElectionParts,
+  options: LockOptions,
+  wait: (hold: Hold, options: KvCallOptions) => Promise<T>,
+): Promise<T> {
+  const startedMs = parts.calls.clock.monotonicMs();
+  const hold = await holdOf(parts, options);
+  const { own } = hold;
+  const timeoutMs = options.timeoutMs === undefined
+    ? undefined
+    : options.timeoutMs - (parts.calls.clock.monotonicMs() - startedMs);
+  const signals = [hold.signal];
+  if (options.signal !== undefined) signals.push(options.signal);
+  try {
+    return await wait(hold, { timeoutMs, signal: AbortSignal.any(signals) });
+  } catch (error) {
+    // The reason why it failed counts for more than what may be wrong with giving back.
+    own?.revoke().catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Gives back what was held, by deleting its key and by ending the lease if that is its own. */
+async function giveBack(
+  parts: ElectionParts,
+  own: KvLease | undefined,
+  removal: KvTransaction,
+  options: KvCallOptions | undefined,
+): Promise<void> {
+  if (own === undefined) await parts.transact(removal, options);
+  else await own.revoke(options);
+}
+
+export async function takeLock(
+  parts: ElectionParts,
+  name: KeyInput,
+  options: LockOptions,
+): Promise<KvLock> {
+  return await held(parts, options, async ({ id, signal, own }, call) => {
+    const request = { name: toBytes(name), lease: toWire(id, "lease") };
+    const { key } = await parts.calls.run(
+      call,
+      waiting,
+      (endpoint, attempt) => endpoint.lock.lock(request, attempt),
+    );
+    const isHeld: KvCompare = { keys: key, is: ">", createRevision: 0 };
+    const unlock = (unlocking?: KvCallOptions): Promise<void> =>
+      giveBack(parts, own, { success: [{ delete: key }] }, unlocking);
+    return { key, lease: id, signal, held: isHeld, unlock, [Symbol.asyncDispose]: () => unlock() };
+  });
+}
+
+export class ClientElection implements KvElection {
+  readonly #parts: ElectionParts;
+  readonly #name: Uint8Array;
+
+  constructor(parts: ElectionParts, name: KeyInput) {
+    this.#parts = parts;
+    this.#name = toBytes(name);
+  }
+
+  campaign(value: KeyInput, options: CampaignOptions = {}): Promise<KvLeadership> {
+    const parts = this.#parts;
+    return held(parts, options, async (hold, call) => {
+      const request = {
+        name: this.#name,
+        lease: toWire(hold.id, "lease"),
+        value: toBytes(value),
+      };
+      const { leader } = await parts.calls.run(
+        call,
+        waiting,
+        (endpoint, attempt) => endpoint.election.campaign(request, attempt),
+      );
+      if (leader === undefined) throw new CoveyError(Code.internal, "the answer names no leader");
+      return this.#leadership(hold, leader.key, Number(leader.rev));
+    });
+  }
+
+  #leadership({ id, signal, own }: Hold, key: Uint8Array, revision: number): KvLeadership {
+    const parts = this.#parts;
+    const isHeld: KvCompare = { keys: key, createRevision: revision };
+    const resign = (options?: KvCallOptions): Promise<void> =>
+      giveBack(parts, own, { compare: [isHeld], success: [{ delete: key }] }, options);
+    const proclaim = async (value: KeyInput, options?: KvCallOptions): Promise<void> => {
+      const success = [{ put: key, value, lease: id }];
+      const done = await parts.transact({ compare: [isHeld], success }, options);
+      if (done.succeeded) return;
+      throw new CoveyError(
+        Code.failedPrecondition,
+        "not elected any more: the candidacy was resigned, or its lease ended; campaign again",
+      );
+    };
+    return {
+      key,
+      revision,
+      lease: id,
+      signal,
+      held: isHeld,
+      proclaim,
+      resign,
+      [Symbol.asyncDispose]: () => resign(),
+    };
+  }
+
+  async leader(options: KvCallOptions = {}): Promise<KvEntry | undefined> {
+    const request = { name: this.#name };
+    try {
+      const { kv } = await this.#parts.calls.run(
+        options,
+        { repeat: "always" },
+        (endpoint, own) => endpoint.election.leader(request, own),
+      );
+      return optionalEntry(kv);
+    } catch (error) {
+      if (CoveyError.from(error).code === Code.notFound) return undefined;
+      throw error;
+    }
+  }
+
+  async *observe(options: { readonly signal?: AbortSignal } = {}): AsyncGenerator<KvEntry, void> {
+    const { calls } = this.#parts;
+    const signal = calls.untilClosed(options.signal);
+    let told = "";
+    for (let failures = 0;;) {
+      const { endpoint } = calls;
+      try {
+        for await (const { kv } of endpoint.election.observe({ name: this.#name }, { signal })) {
+          failures = 0;
+          if (kv === undefined) continue;
+          const entry = entryOf(kv);
+          const seen = `${entry.createRevision} ${entry.modRevision}`;
+          // After a loss the same one is told again.
+          if (seen !== told) yield entry;
+          told = seen;
+        }
+      } catch (thrown) {
+        const error = CoveyError.from(thrown);
+        if (signal.aborted || error.code !== Code.unavailable) throw error;
+        calls.leave(endpoint, error);
+      }
+      const pauseMs = calls.pauseMs(++failures);
+      if (pauseMs > 0) await calls.pause(pauseMs, signal);
+    }
+  }
+}

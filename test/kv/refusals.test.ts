@@ -1,0 +1,405 @@
+/** Bad input of every kind: a code, a sentence, a reason, and a store that is as it was. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Code, codeName, CoveyError } from "../../src/base/error.ts";
+import { encodeText } from "../../src/base/bytes.ts";
+import { KV, Lease, Maintenance } from "../../src/gen/covey/kv/v1/kv_pb.ts";
+import { CompactedError, didNothing, refusalOf, typedError } from "../../src/kv/client_error.ts";
+import { digest } from "./core/support.ts";
+import { FakeCluster } from "./support.ts";
+import { Prng } from "../../src/base/prng.ts";
+import { turns } from "../ttrpc/support/memory_net.ts";
+
+const bytes = encodeText;
+
+/** Answers so and changes nothing. */
+async function refuses(
+  cluster: FakeCluster,
+  call: Promise<unknown>,
+  expected: { code: Code; reason?: string; message: RegExp; undone?: boolean },
+): Promise<CoveyError> {
+  const { machine } = cluster.nodes[0].module;
+  const before = machine.revision;
+  const error = await call.then(() => undefined, (thrown) => thrown);
+  assert.ok(error instanceof CoveyError, `it was not refused: ${error}`);
+  assert.equal(codeName(error.code), codeName(expected.code), error.message);
+  assert.match(error.rawMessage, expected.message);
+  assert.equal(refusalOf(error), expected.reason);
+  assert.equal(didNothing(error), expected.undone ?? true, "whether it says that nothing was done");
+  assert.equal(machine.revision, before);
+  return error;
+}
+
+test("requests that no store would take never become entries of the log", async () => {
+  const cluster = new FakeCluster();
+  const kv = cluster.nodes[0].local(KV);
+  const lease = cluster.nodes[0].local(Lease);
+  const entries = cluster.log.length;
+  const { invalidArgument } = Code;
+  const put = { key: bytes("a") };
+  const bad = (call: Promise<unknown>, message: RegExp, reason?: string) =>
+    refuses(cluster, call, { code: invalidArgument, message, reason });
+  const call = (make: () => Promise<unknown>): Promise<unknown> => Promise.resolve().then(make);
+
+  await bad(call(() => kv.put({})), /the key is empty/, "key_empty");
+  await bad(
+    call(() => kv.put({ ...put, value: bytes("x"), ignoreValue: true })),
+    /a value is given/,
+    "value_provided",
+  );
+  await bad(
+    call(() => kv.put({ ...put, lease: 1n, ignoreLease: true })),
+    /a lease is given/,
+    "lease_provided",
+  );
+  await bad(call(() => kv.put({ ...put, lease: -1n })), /lease is -1: it must be from 0 to 2\^53/);
+  await bad(call(() => kv.put({ ...put, lease: 1n << 60n })), /lease is 1152921504606846976/);
+  await bad(call(() => kv.deleteRange({})), /the key is empty/, "key_empty");
+  await bad(call(() => kv.range({ key: bytes("a"), limit: -1n })), /limit is -1/);
+  await bad(call(() => kv.range({ key: bytes("a"), revision: -1n })), /revision is -1/);
+  await bad(call(() => kv.range({ key: bytes("a"), sortOrder: 9 as 0 })), /sort_order is 9/);
+  await bad(call(() => kv.range({ key: bytes("a"), sortTarget: 9 as 0 })), /sort_target is 9/);
+  await bad(call(() => kv.range({})), /the key is empty/, "key_empty");
+  await bad(call(() => kv.compact({ revision: -1n })), /revision is -1/);
+  await bad(call(() => kv.closeSession({ id: 1n << 63n })), /id is 9223372036854775808/);
+  await bad(call(() => lease.leaseGrant({ ttl: -5n })), /ttl is -5/);
+  await bad(call(() => lease.leaseGrant({ ttl: 5n, id: -5n })), /id is -5/);
+
+  const session = { id: 5n, sequence: 1n, acknowledged: 0n };
+  await bad(call(() => kv.put({ ...put, session: { ...session, id: 0n } })), /session.id is 0/);
+  await bad(call(() => kv.put({ ...put, session: { ...session, sequence: 0n } })), /sequence is 0/);
+  await bad(
+    call(() => kv.put({ ...put, session: { ...session, acknowledged: 1n } })),
+    /acknowledged must be below/,
+  );
+  assert.equal(cluster.log.length, entries);
+  await cluster.close();
+});
+
+test("transactions that are none", async () => {
+  const cluster = new FakeCluster();
+  const kv = cluster.nodes[0].local(KV);
+  const entries = cluster.log.length;
+  const code = Code.invalidArgument;
+  const put = (key: string) => ({
+    request: { case: "requestPut" as const, value: { key: bytes(key) } },
+  });
+  const remove = (key: string, end = "") => ({
+    request: {
+      case: "requestDeleteRange" as const,
+      value: { key: bytes(key), rangeEnd: bytes(end) },
+    },
+  });
+  const bad = (request: Parameters<typeof kv.txn>[0], message: RegExp, reason?: string) =>
+    refuses(cluster, Promise.resolve().then(() => kv.txn(request)), { code, message, reason });
+  await bad(
+    { success: [{ request: { case: undefined } }] },
+    /operation of the transaction is empty/,
+  );
+  await bad({ success: [put("a"), put("a")] }, /changes one key twice/, "duplicate_key");
+  await bad({ success: [put("b"), remove("a", "c")] }, /changes one key twice/, "duplicate_key");
+  await bad({ failure: [put("")] }, /the key is empty/, "key_empty");
+  const many = Array.from({ length: 129 }, (_, at) => put(`k${at}`));
+  await bad(
+    { success: many },
+    /more operations than the limit: split it \(128\)/,
+    "too_many_operations",
+  );
+  await bad(
+    { compare: [{ key: new Uint8Array(0) }], success: [put("a")] },
+    /the key is empty/,
+    "key_empty",
+  );
+  await bad(
+    { compare: [{ key: bytes("a"), target: 9 as 0 }], success: [put("a")] },
+    /compare.target is 9/,
+  );
+  await bad(
+    { compare: [{ key: bytes("a"), result: 9 as 0 }], success: [put("a")] },
+    /compare.result is 9/,
+  );
+  await bad({
+    compare: [{ key: bytes("a"), target: 0, targetUnion: { case: "value", value: bytes("x") } }],
+    success: [put("a")],
+  }, /a compare of version is given a value/);
+  const inner = { session: { id: 1n, sequence: 1n }, key: bytes("a") };
+  await bad(
+    { success: [{ request: { case: "requestPut", value: inner } }] },
+    /a session belongs to the transaction as a whole/,
+  );
+  assert.equal(cluster.log.length, entries);
+  await cluster.close();
+});
+
+test("what only the store can refuse", async () => {
+  const cluster = new FakeCluster();
+  const kv = cluster.nodes[0].local(KV);
+  const lease = cluster.nodes[0].local(Lease);
+  const { outOfRange, notFound, alreadyExists, invalidArgument, failedPrecondition } = Code;
+  const put = { key: bytes("a") };
+  for (let at = 0; at < 4; at++) await kv.put(put);
+  await kv.compact({ revision: 4n });
+  const granted = await lease.leaseGrant({ ttl: 60n, id: 77n });
+  assert.equal(granted.id, 77n);
+  const refused = (
+    call: Promise<unknown>,
+    code: Code,
+    reason: string,
+    message: RegExp,
+    undone = true,
+  ) => refuses(cluster, call, { code, reason, message, undone });
+
+  await refused(
+    kv.put({ ...put, lease: 5n }),
+    notFound,
+    "lease_not_found",
+    /does not exist or has expired/,
+  );
+  await refused(
+    kv.put({ key: bytes("none"), ignoreValue: true }),
+    invalidArgument,
+    "key_not_found",
+    /does not exist/,
+  );
+  const error = await refused(
+    kv.range({ ...put, revision: 2n }),
+    outOfRange,
+    "compacted",
+    /begin with a later one \(the oldest is 4\)/,
+  );
+  const typed = typedError(error);
+  assert.ok(typed instanceof CompactedError && typed.compactRevision === 4);
+  await refused(kv.range({ ...put, revision: 99n }), outOfRange, "future_revision", /newest is 5/);
+  await refused(kv.compact({ revision: 4n }), outOfRange, "compacted", /oldest is 4/);
+  await refused(kv.compact({ revision: 99n }), outOfRange, "future_revision", /newest is 5/);
+  await refused(lease.leaseGrant({ ttl: 0n }), outOfRange, "lease_ttl_invalid", /above 0/);
+  await refused(
+    lease.leaseGrant({ ttl: BigInt(Number.MAX_SAFE_INTEGER) }),
+    outOfRange,
+    "lease_ttl_invalid",
+    /within the limit \(9000000000 s\)/,
+  );
+  await refused(
+    lease.leaseGrant({ ttl: 5n, id: 77n }),
+    alreadyExists,
+    "lease_exists",
+    /of this id/,
+  );
+  await refused(lease.leaseRevoke({ id: 78n }), notFound, "lease_not_found", /does not exist/);
+  const session = { id: 999n, sequence: 1n, acknowledged: 0n };
+  await refused(kv.put({ ...put, session }), invalidArgument, "session_unknown", /ever opened/);
+  const { id } = await kv.openSession({});
+  await kv.put({ ...put, session: { id, sequence: 5n, acknowledged: 4n } });
+  await refused(
+    kv.put({ ...put, session: { id, sequence: 3n, acknowledged: 0n } }),
+    failedPrecondition,
+    "session_stale",
+    /was acknowledged already/,
+    false,
+  );
+  // A number that was another command's.
+  const reused = await kv.compact({
+    revision: 5n,
+    session: { id, sequence: 5n, acknowledged: 4n },
+  }).catch((thrown) => thrown);
+  assert.match(reused.message, /\[failed_precondition\].*was a put, not a compact/);
+  await kv.closeSession({ id });
+  await refused(
+    kv.put({ ...put, session: { id, sequence: 6n, acknowledged: 5n } }),
+    failedPrecondition,
+    "session_expired",
+    /it is unknown whether the command was applied/,
+    false,
+  );
+  await cluster.close();
+});
+
+test("sizes and quotas", async () => {
+  const cluster = new FakeCluster();
+  const kv = cluster.nodes[0].local(KV);
+  const lease = cluster.nodes[0].local(Lease);
+  const maintenance = cluster.nodes[0].local(Maintenance);
+  const { invalidArgument, resourceExhausted } = Code;
+  const refused = (call: Promise<unknown>, code: Code, reason: string, message: RegExp) =>
+    refuses(cluster, call, { code, reason, message });
+  const entries = cluster.log.length;
+  await refused(
+    kv.put({ key: new Uint8Array(5_000) }),
+    invalidArgument,
+    "key_too_large",
+    /longer than the limit \(4096 bytes\)/,
+  );
+  await refused(
+    kv.put({ key: bytes("a"), value: new Uint8Array(1_600_000) }),
+    invalidArgument,
+    "request_too_large",
+    /send less at a time \(1572864 bytes\)/,
+  );
+  assert.equal(cluster.log.length, entries, "neither became an entry");
+  await kv.put({ key: bytes("a"), value: new Uint8Array(5_000) });
+  await maintenance.setLimits({ databaseBytesMax: 6_000n, leasesMax: 1n, sessionResultsMax: 1n });
+  await refused(
+    kv.put({ key: bytes("b"), value: new Uint8Array(2_000) }),
+    resourceExhausted,
+    "no_space",
+    /delete keys and compact, or raise kv's quota \(6000 bytes\)/,
+  );
+  // Reads and deletes go on, and make room.
+  assert.equal((await kv.range({ key: bytes("a") })).count, 1n);
+  await lease.leaseGrant({ ttl: 60n });
+  await refused(
+    lease.leaseGrant({ ttl: 60n }),
+    resourceExhausted,
+    "too_many_leases",
+    /revoke some \(1\)/,
+  );
+  const { id } = await kv.openSession({});
+  await kv.deleteRange({ key: bytes("x"), session: { id, sequence: 1n, acknowledged: 0n } });
+  await refused(
+    kv.deleteRange({ key: bytes("x"), session: { id, sequence: 2n, acknowledged: 0n } }),
+    resourceExhausted,
+    "session_full",
+    /acknowledge some \(1\)/,
+  );
+  const { header } = await kv.deleteRange({ key: bytes("a") });
+  await kv.compact({ revision: header!.revision });
+  await kv.put({ key: bytes("b"), value: new Uint8Array(2_000) });
+  await cluster.close();
+});
+
+test("a result that was too large to be kept is told as such", async () => {
+  const cluster = new FakeCluster();
+  const kv = cluster.nodes[0].local(KV);
+  for (let at = 0; at < 20; at++) {
+    await kv.put({ key: bytes(`k${at}`), value: new Uint8Array(5_000) });
+  }
+  const { id } = await kv.openSession({});
+  const request = {
+    key: bytes("k"),
+    rangeEnd: bytes("l"),
+    prevKv: true,
+    session: { id, sequence: 1n, acknowledged: 0n },
+  };
+  assert.equal((await kv.deleteRange(request)).deleted, 20n);
+  await refuses(cluster, kv.deleteRange(request), {
+    code: Code.alreadyExists,
+    reason: "result_dropped",
+    message: /was applied before/,
+    undone: false,
+  });
+  await cluster.close();
+});
+
+test("answers that fit no message say what to do", async () => {
+  const cluster = new FakeCluster({ options: { messageBytesMax: 20_000 } });
+  const kv = cluster.nodes[0].local(KV);
+  for (let at = 0; at < 30; at++) {
+    await kv.put({ key: bytes(`k${at}`), value: new Uint8Array(1_000) });
+  }
+  const all = { key: bytes("k"), rangeEnd: bytes("l") };
+  const code = Code.resourceExhausted;
+  await refuses(cluster, kv.range(all), {
+    code,
+    message: /larger than a message may be \(19744 bytes\): use limit/,
+    undone: false,
+  });
+  assert.equal((await kv.range({ ...all, limit: 15n })).kvs.length, 15);
+  assert.equal((await kv.range({ ...all, keysOnly: true })).kvs.length, 30);
+  const range = { request: { case: "requestRange" as const, value: { ...all, limit: 15n } } };
+  await refuses(cluster, kv.txn({ success: [range, range] }), {
+    code,
+    message: /use limit/,
+    undone: false,
+  });
+  // A write that happened is not told as one that did not.
+  const { machine } = cluster.nodes[0].module;
+  const before = machine.revision;
+  const error = await kv.deleteRange({ ...all, prevKv: true }).catch((thrown) => thrown);
+  assert.match(error.message, /\[resource_exhausted\] applied at revision 32, but its answer/);
+  assert.equal(machine.revision, before + 1);
+  await cluster.close();
+});
+
+test("a follower that does not know of a higher limit yet asks before it refuses", async () => {
+  const cluster = new FakeCluster({ nodes: 2 });
+  const [leader, follower] = cluster.nodes;
+  follower.paused = true;
+  await leader.local(Maintenance).setLimits({ keyBytesMax: 10_000n });
+  const pending = follower.local(KV).put({ key: new Uint8Array(8_000).fill(1) });
+  await turns();
+  follower.resume();
+  assert.equal((await pending).header?.revision, 2n);
+  const request = { key: new Uint8Array(20_000).fill(1) };
+  await refuses(cluster, follower.local(KV).put(request), {
+    code: Code.invalidArgument,
+    reason: "key_too_large",
+    message: /10000 bytes/,
+  });
+  await cluster.close();
+});
+
+test("a node that is starting, taking over a snapshot, or shutting down", async () => {
+  const cluster = new FakeCluster({ nodes: 2 });
+  const [leader, follower] = cluster.nodes;
+  await leader.local(KV).put({ key: bytes("a"), value: bytes("1") });
+  const restoring = follower.restoreFrom(leader);
+  const kv = follower.local(KV);
+  await assert.rejects(
+    kv.range({ key: bytes("a"), serializable: true }),
+    /\[unavailable\] this node is taking over a snapshot.*ask another node/,
+  );
+  await assert.rejects(
+    kv.txn({
+      success: [{
+        request: { case: "requestRange", value: { key: bytes("a"), serializable: true } },
+      }],
+    }),
+    /taking over a snapshot/,
+  );
+  restoring.finish();
+  assert.equal((await kv.range({ key: bytes("a"), serializable: true })).count, 1n);
+  follower.module.stop();
+  await assert.rejects(kv.range({ key: bytes("a") }), /\[unavailable\] the node is shutting down/);
+  await assert.rejects(kv.put({ key: bytes("a") }), /shutting down/);
+  await cluster.close();
+});
+
+test("without a leader nothing hangs past its deadline", async () => {
+  const cluster = new FakeCluster();
+  cluster.elect(undefined);
+  const kv = cluster.nodes[0].local(KV);
+  const lease = cluster.nodes[0].local(Lease);
+  const calls = [
+    kv.put({ key: bytes("a") }, { timeoutMs: 300 }),
+    kv.range({ key: bytes("a") }, { timeoutMs: 300 }),
+    kv.txn({ compare: [{ key: bytes("a") }] }, { timeoutMs: 300 }),
+    lease.leaseGrant({ ttl: 5n }, { timeoutMs: 300 }),
+    lease.leaseLeases({}, { timeoutMs: 300 }),
+    lease.leaseTimeToLive({ id: 1n }, { timeoutMs: 300 }),
+  ].map((call) => call.then(() => undefined, (error) => error));
+  await cluster.manual.advance(301);
+  for (const error of await Promise.all(calls)) {
+    assert.ok(error instanceof CoveyError);
+    assert.ok(error.code === Code.unavailable || error.code === Code.deadlineExceeded);
+  }
+  await cluster.close();
+});
+
+test("bytes that are no command, and random bytes, harm nothing", async () => {
+  const cluster = new FakeCluster({ nodes: 2 });
+  await cluster.nodes[0].local(KV).put({ key: bytes("a"), value: bytes("1") });
+  await turns();
+  const before = digest(cluster.nodes[0].module.machine).length;
+  const prng = new Prng(5);
+  for (let count = 0; count < 300; count++) {
+    const data = new Uint8Array(prng.between(1, 40));
+    prng.fill(data);
+    data[0] = 1;
+    cluster.append(data);
+  }
+  await turns();
+  assert.equal(digest(cluster.nodes[0].module.machine).length, before);
+  const [first, second] = cluster.nodes.map(({ module }) => digest(module.machine));
+  assert.equal(first, second);
+  await cluster.close();
+});
