@@ -17,17 +17,33 @@ export { ConfigError, type Origin, type Problem } from "./src/config/problem.ts"
 export type {
   AdminConfig,
   AdminOptions,
+  ClusterConfig,
+  ClusterOptions,
   Config,
   ConfigOptions,
+  KvConfig,
+  KvOptions,
   LogConfig,
   LogOptions,
   NodeConfig,
   NodeOptions,
+  RaftConfig,
+  RaftOptions,
   RpcConfig,
   RpcOptions,
   TlsConfig,
   TlsOptions,
 } from "./src/config/types.ts";
+
+// The key-value store, and consensus for machines of a program's own.
+export { KvClient, type KvClientOptions } from "./src/kv/client.ts";
+export { channelEndpoint, type KvEndpoint } from "./src/kv/client_endpoint.ts";
+export type * from "./src/kv/client_types.ts";
+export { KvMachine } from "./src/kv/core/kv_machine.ts";
+export type { FollowOptions, GroupOptions, NodeRaft, RaftGroup } from "./src/raft/node_raft.ts";
+export type { GroupObserver, LeaderHint, RequestOptions } from "./src/raft/group_types.ts";
+export type { Machine, MachineEntry, SnapshotSink, SnapshotSource } from "./src/raft/machine.ts";
+export type { Observer } from "./src/raft/observer.ts";
 
 // RPC without a node.
 export {
@@ -62,6 +78,15 @@ export type {
 // The services that every node serves.
 export { Node as NodeService } from "./src/gen/covey/node/v1/node_pb.ts";
 export { Health } from "./src/gen/grpc/health/v1/health_pb.ts";
+export {
+  Election as ElectionService,
+  KV as KvService,
+  Lease as LeaseService,
+  Lock as LockService,
+  Maintenance as MaintenanceService,
+  Watch as WatchService,
+} from "./src/gen/covey/kv/v1/kv_pb.ts";
+export { Raft as RaftService } from "./src/gen/covey/raft/v1/raft_pb.ts";
 
 // What all of it shares.
 export {

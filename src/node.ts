@@ -8,7 +8,7 @@
  * that fails undoes those before it.
  */
 import type { Admin } from "./admin/admin.ts";
-import type { ConfigSetting, NodeStatus, ReadinessCheck } from "./admin/parts.ts";
+import type { ConfigSetting, NodeStatus } from "./admin/parts.ts";
 import type { AdminApp } from "./admin/schema.ts";
 import { type Address, formatAddress, parseAddress } from "./base/address.ts";
 import { decodeText } from "./base/bytes.ts";
@@ -273,6 +273,7 @@ export class Node implements AsyncDisposable {
       runtime,
       config,
       logger: log.logger,
+      metrics: this.metrics,
       registry: this.#registry,
       rpc,
       nodeId,
@@ -305,7 +306,7 @@ export class Node implements AsyncDisposable {
       checks: () => [{
         name: "rpc",
         check: () => this.#state === "ready" ? undefined : `the node is ${this.#state}`,
-      }, ...this.#replicationChecks()],
+      }, ...(this.#replication?.admin.checks() ?? [])],
       services: adminServices(this.#registry),
       // The endpoint's own listener serves loopback only, where this machine's processes are. Of a
       // request that came through a program's server nothing is known: the program may say it.
@@ -314,16 +315,13 @@ export class Node implements AsyncDisposable {
       authorize: (identity, action, resource) =>
         authorize(this.#policy, identity, action, resource),
     });
+    const admin = this.#admin;
+    this.#replication?.admin.openTopics((name, help) => admin.topic(name, help));
     try {
       await this.#admin.start();
     } catch (error) {
       throw await this.#cannotListen(listen, "admin.listen", error, false);
     }
-  }
-
-  #replicationChecks(): ReadinessCheck[] {
-    const replication = this.#replication;
-    return replication === undefined ? [] : [{ name: "raft", check: () => replication.problem() }];
   }
 
   #cannotListen(address: Address, what: string, error: unknown, tls: boolean): Promise<unknown> {
@@ -355,7 +353,7 @@ export class Node implements AsyncDisposable {
           calls: counters.callsOpen,
           services: this.#registry.services().map((service) => service.typeName),
         },
-        ...(this.#replication === undefined ? {} : { raft: this.#replication.status() }),
+        ...this.#replication?.admin.status(),
       },
     };
   }

@@ -4,6 +4,7 @@ import type { LoadedConfig, LoadRequest } from "./config/load.ts";
 import type { ConfigOptions } from "./config/types.ts";
 import type { Log } from "./log.ts";
 import type { Node } from "./node.ts";
+import type { RepairedGroup } from "./node/repair.ts";
 import { NetError, type Runtime } from "./runtime/port.ts";
 
 /** The oldest versions that the compliance suite passes on. */
@@ -110,6 +111,18 @@ export async function startLoaded(
     settings: () => listSettings(loaded),
     log: options.logger,
   });
+}
+
+/**
+ * What an operator does when most voters of a cluster are lost for ever: the replicas in the data
+ * directory of this configuration become the only voters of their groups. The node must not run.
+ */
+export async function repairData(
+  runtime: Runtime,
+  loaded: LoadedConfig,
+): Promise<readonly RepairedGroup[]> {
+  const { repairNode } = await import("./node/repair.ts");
+  return await repairNode(runtime, loaded.config);
 }
 
 /** Reading the environment or the host's name takes a permission on Deno. */

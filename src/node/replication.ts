@@ -2,16 +2,17 @@
  * What a node replicates: the consensus module and, on it, the key-value store. Loaded only where
  * the configuration enables it.
  */
-import type { JsonObject } from "../base/log_json.ts";
 import { type Address, formatAddress } from "../base/address.ts";
 import { Code, CoveyError } from "../base/error.ts";
 import type { Logger } from "../base/log.ts";
+import type { MetricsRegistry } from "../base/metrics.ts";
 import type { Config } from "../config/types.ts";
 import { Raft } from "../gen/covey/raft/v1/raft_pb.ts";
 import { Transport } from "../gen/covey/raft/v1/transport_pb.ts";
 import type { KvClient } from "../kv/client.ts";
 import type { KvResult } from "../kv/core/result.ts";
 import { KvModule } from "../kv/kv_module.ts";
+import { showKvMetrics } from "../kv/metrics.ts";
 import type { KvModuleOptions } from "../kv/options.ts";
 import { Cluster } from "../raft/cluster.ts";
 import { MemoryDisk } from "../raft/memory_disk.ts";
@@ -19,13 +20,18 @@ import { bestSuccessor, Operator } from "../raft/operator.ts";
 import type { RaftOptions } from "../raft/options.ts";
 import { NodeRaft } from "../raft/node_raft.ts";
 import { TransportService } from "../raft/transport_service.ts";
+import { entryBytesMax } from "../raft/wal/record_format.ts";
 import type { Runtime } from "../runtime/port.ts";
 import type { Channel } from "../ttrpc/channel.ts";
 import { createLocalClient, type LocalCaller } from "../ttrpc/local_client.ts";
 import type { ServiceRegistry } from "../ttrpc/registry.ts";
 import { version } from "../version.ts";
+import { showRaftMetrics } from "./raft_metrics.ts";
+import { ReplicationAdmin } from "./replication_admin.ts";
 import type { NodeRpc } from "./rpc.ts";
 
+/** Room in a message, or in a record of the log, for what is around a command. */
+const envelopeBytes = 4096;
 /** Dialling another node: short, because Raft tries again by itself. */
 const dialMs = 2_000;
 const backoff = { firstMs: 50, mostMs: 1_000 };
@@ -36,6 +42,7 @@ export interface ReplicationParts {
   readonly runtime: Runtime;
   readonly config: Config;
   readonly logger: Logger;
+  readonly metrics: MetricsRegistry;
   readonly registry: ServiceRegistry;
   readonly rpc: NodeRpc;
   readonly nodeId: string;
@@ -53,6 +60,8 @@ export class Replication {
   readonly raft: NodeRaft;
   /** The store's machine belongs to the root group, whether its services are served or not. */
   readonly kv: KvModule;
+  /** What the admin endpoint is told. */
+  readonly admin: ReplicationAdmin;
   #client: KvClient | undefined = undefined;
 
   constructor(parts: ReplicationParts) {
@@ -85,10 +94,15 @@ export class Replication {
       machine: this.kv.machine,
       fatal: (error) => {
         raftLogger.error("the log cannot be written: the process ends", { cause: error });
-        runtime.host.exit(1);
+        // On an event of its own: nobody awaits the writing that failed.
+        runtime.clock.timer(0, () => runtime.host.exit(1), undefined);
       },
       started: (group) => this.kv.attach(group),
+      changed: () => this.admin.changed(),
     });
+    this.admin = new ReplicationAdmin(this.cluster, config.kv.enabled ? this.kv : undefined);
+    showRaftMetrics(parts.metrics, this.cluster, this.admin.leaderChanges);
+    if (config.kv.enabled) showKvMetrics(parts.metrics, this.kv);
     parts.registry.add(Transport, new TransportService(this.cluster).handlers());
     parts.registry.add(Raft, new Operator(this.cluster, runtime.clock).handlers());
     if (config.kv.enabled) {
@@ -116,30 +130,6 @@ export class Replication {
   /** Rejects with a CoveyError that says what is wrong with the data directory. */
   async start(): Promise<void> {
     await this.cluster.start();
-  }
-
-  /** Why the node cannot serve; undefined when it can. */
-  problem(): string | undefined {
-    const { problem, root } = this.cluster;
-    if (problem !== undefined || root === undefined) return problem;
-    if (root.isRestoring) return "the store is being filled from a snapshot";
-    if (root.leader === undefined) return "there is no leader";
-    return undefined;
-  }
-
-  status(): JsonObject {
-    const { root, record, problem } = this.cluster;
-    if (root === undefined) return { state: "founding", problem: problem ?? "" };
-    const { leader } = root;
-    return {
-      state: root.stopped === undefined ? root.role : "stopped",
-      clusterId: record?.clusterId ?? "",
-      replica: root.replica,
-      term: root.term,
-      leader: leader === undefined ? null : { replica: leader.replica, name: leader.name },
-      committed: root.committed,
-      applied: root.applied,
-    };
   }
 
   /** Hands leadership over, so that the others need not notice that this node is gone. */
@@ -193,7 +183,7 @@ function kvOptions({ kv, rpc }: Config): KvModuleOptions {
   };
 }
 
-function raftOptions({ raft }: Config): RaftOptions {
+export function raftOptions({ raft, rpc }: Config): RaftOptions {
   return {
     heartbeatMs: raft.heartbeat_interval,
     electionMs: raft.election_timeout,
@@ -206,6 +196,7 @@ function raftOptions({ raft }: Config): RaftOptions {
     inflightBytesMax: raft.inflight_bytes_max,
     inflightMessagesMax: raft.inflight_messages_max,
     uncommittedBytesMax: raft.uncommitted_bytes_max,
+    commandBytesMax: Math.min(rpc.message_bytes_max, entryBytesMax) - envelopeBytes,
     proposalsMax: raft.proposals_max,
     requestMs: raft.request_timeout,
     leaseReads: raft.lease_reads,

@@ -252,7 +252,8 @@ export class Cluster<Result = any> {
     return {
       self: this.#founding?.founder ?? { nodeId, name, address },
       clusterId: this.#record?.clusterId ?? "",
-      founders: this.#record?.founders.map(toWire) ?? [],
+      founders: this.#record?.founders.map(toWire) ??
+        this.#founding?.found.map((founder) => toWire({ ...founder, replica: 0 })) ?? [],
     };
   }
 

@@ -1,12 +1,13 @@
 /**
  * How nodes that start at the same time become one cluster, and never two.
  *
- * Every founder asks the addresses of `cluster.join` who is there, and tells who it has found. Once
- * it has found as many as there must be, its set is fixed and durable (cluster_record.ts), and it
- * says so. It founds the cluster when all the others say the same of the same set. The cluster's id
- * follows from the set, so founders of different sets refuse each other. Whoever missed the moment
- * learns from any founder that the cluster exists, and joins it under the replica id that the set
- * gives it; whoever is not in the set waits to be added by an operator.
+ * Every founder asks the addresses of `cluster.join` who is there, and tells who it has found; where
+ * a number says when there are enough, it also asks those of whom it was told. Once it has found as
+ * many as there must be, its set is fixed and durable (cluster_record.ts), and it says so. It founds
+ * the cluster when all the others say the same of the same set. The cluster's id follows from the
+ * set, so founders of different sets refuse each other. Whoever missed the moment learns from any
+ * founder that the cluster exists, and joins it under the replica id that the set gives it; whoever
+ * is not in the set waits to be added by an operator.
  */
 import { encodeText, equalBytes } from "../base/bytes.ts";
 import { CoveyError } from "../base/error.ts";
@@ -45,7 +46,8 @@ export interface FoundingParts {
 /** What a node outside of a cluster knows and says. */
 export class Founding {
   readonly #parts: FoundingParts;
-  readonly #channels: Channel[];
+  /** By address. */
+  readonly #channels = new Map<string, Channel>();
   readonly #found = new Map<string, Omit<Member, "replica">>();
   /** Of each address, who answered there. */
   readonly #at = new Map<string, string>();
@@ -56,22 +58,25 @@ export class Founding {
   #stopped = false;
   #wake: (() => void) | undefined = undefined;
   #complaint = "";
+  /** What an operator has to see to, found in the present round of questions and in the last one. */
+  #obstacle: string | undefined = undefined;
+  #lastObstacle: string | undefined = undefined;
 
   constructor(parts: FoundingParts) {
     this.#parts = parts;
     this.#record = parts.promised;
-    this.#channels = parts.join.map((address) => parts.channel(address));
     this.#found.set(parts.self.nodeId, parts.self);
   }
 
   /** What is missing, in a sentence. */
   get waitingFor(): string {
+    if (this.#lastObstacle !== undefined) return this.#lastObstacle;
     if (this.#foreign !== undefined) {
       return `cluster ${this.#foreign} exists without this node: run "covey raft add ` +
         `${this.#parts.self.address}" on one of its members`;
     }
     const { expect, join } = this.#parts;
-    const found = [...this.#found.values()].map(({ name }) => name).join(", ");
+    const found = this.found.map(({ name }) => name).join(", ");
     if (this.#record === undefined) {
       const missing = join.filter((address) => !this.#at.has(address));
       return `the cluster is being founded: found ${found}` +
@@ -96,9 +101,19 @@ export class Founding {
     const { self, expect } = this.#parts;
     const { nodeId, name, address } = self;
     const known = this.#record === undefined
-      ? [...this.#found.keys()].sort()
+      ? this.found.map((one) => one.nodeId)
       : this.#record.founders.map((founder) => founder.nodeId);
     return { nodeId, name, address, known, expect, complete: this.#record !== undefined };
+  }
+
+  /** The nodes that are to found the cluster, as far as they are known here; ascending. */
+  get found(): readonly Omit<Member, "replica">[] {
+    const { expect, join, self } = this.#parts;
+    // Who answers at an address may have lost its directory and be another one than before.
+    const ids = expect > 0
+      ? this.#found.keys()
+      : new Set([self.nodeId, ...join.flatMap((address) => this.#at.get(address) ?? [])]);
+    return [...ids].sort().flatMap((nodeId) => this.#found.get(nodeId) ?? []);
   }
 
   /** Another founder has introduced itself. */
@@ -111,20 +126,27 @@ export class Founding {
   /** Resolves with the agreed record; undefined when stopped before. */
   async run(): Promise<ClusterRecord | undefined> {
     while (!this.#stopped) {
-      const answers = await Promise.all(this.#channels.map((channel) => this.#ask(channel)));
+      this.#obstacle = undefined;
+      const addresses = this.#addresses();
+      const answers = await Promise.all(addresses.map((address) => this.#ask(address)));
       for (let at = 0; at < answers.length; at++) {
         const answer = answers[at];
         if (answer?.self === undefined) continue;
-        this.#at.set(this.#parts.join[at], answer.self.nodeId);
         if (answer.clusterId !== "") {
+          this.#at.set(addresses[at], answer.self.nodeId);
           const record = this.#adopt(answer);
           if (record !== undefined) return record;
-        } else this.#heard(answer.self, true);
+          continue;
+        }
+        this.#heard(answer.self, true);
+        this.#at.set(addresses[at], answer.self.nodeId);
+        if (this.#parts.expect > 0) this.#toldOf(answer.founders.map(fromWire));
       }
       if (this.#foreign === undefined) {
         if (this.#record === undefined) await this.#tryToAgree();
         if (this.#isAgreed()) return this.#record;
       }
+      this.#lastObstacle = this.#obstacle;
       await this.#pause(this.#foreign === undefined ? roundMs : waitingRoundMs);
     }
     return undefined;
@@ -132,11 +154,25 @@ export class Founding {
 
   stop(): void {
     this.#stopped = true;
-    for (const channel of this.#channels) channel.close();
+    for (const channel of this.#channels.values()) channel.close();
     this.#wake?.();
   }
 
-  async #ask(channel: Channel): Promise<IdentifyResponse | undefined> {
+  /** Where to ask: those in `join` first. */
+  #addresses(): string[] {
+    const { join, expect, self } = this.#parts;
+    if (expect === 0) return [...join];
+    const others = [...this.#found.values()].filter(({ nodeId }) => nodeId !== self.nodeId);
+    return [...new Set([...join, ...others.map(({ address }) => address)])];
+  }
+
+  async #ask(address: string): Promise<IdentifyResponse | undefined> {
+    if (this.#stopped) return undefined;
+    let channel = this.#channels.get(address);
+    if (channel === undefined) {
+      channel = this.#parts.channel(address);
+      this.#channels.set(address, channel);
+    }
     try {
       return await createClient(Transport, channel).identify(
         { asker: this.founder },
@@ -155,12 +191,29 @@ export class Founding {
   #heard(founder: Founder, counts: boolean): void {
     const { nodeId, name, address, known, complete } = founder;
     if (nodeId === this.#parts.self.nodeId) return;
-    if (counts) this.#found.set(nodeId, { nodeId, name, address });
+    if (counts) {
+      for (const known of [...this.#found.values()]) {
+        // Its directory was lost: the one that was there before does not come back.
+        if (known.address === address && known.nodeId !== this.#parts.self.nodeId) {
+          this.#found.delete(known.nodeId);
+        }
+      }
+      this.#found.set(nodeId, { nodeId, name, address });
+    }
     const record = this.#record;
     if (record === undefined) return;
     const same = complete && sameSet(known, record.founders.map((one) => one.nodeId));
     if (same) this.#agreed.add(nodeId);
     else this.#agreed.delete(nodeId);
+  }
+
+  /** Another founder knows these. What was heard from a node itself counts more. */
+  #toldOf(founders: readonly Member[]): void {
+    for (const { nodeId, name, address } of founders) {
+      const known = [...this.#found.values()];
+      if (known.some((one) => one.nodeId === nodeId || one.address === address)) continue;
+      this.#found.set(nodeId, { nodeId, name, address });
+    }
   }
 
   #isComplete(): boolean {
@@ -178,11 +231,8 @@ export class Founding {
 
   async #tryToAgree(): Promise<void> {
     if (!this.#isComplete()) return;
-    const nodeIds = [...this.#found.keys()].sort();
-    const founders = nodeIds.map((nodeId, at) => ({
-      ...this.#found.get(nodeId)!,
-      replica: at + 1,
-    }));
+    const founders = this.found.map((founder, at) => ({ ...founder, replica: at + 1 }));
+    const nodeIds = founders.map(({ nodeId }) => nodeId);
     const record = {
       clusterId: clusterIdOf(nodeIds),
       replica: nodeIds.indexOf(this.#parts.self.nodeId) + 1,
@@ -214,16 +264,19 @@ export class Founding {
       );
       return undefined;
     }
+    // Nobody founds before this node has agreed, and agreeing is durable first.
+    if (own !== undefined && promised === undefined) {
+      this.#complain(
+        `this node was replica ${own.replica} of cluster ${answer.clusterId}, and its data is gone: ` +
+          `run "covey raft remove ${own.replica}" on a member, and start this node with an empty ` +
+          "data directory",
+      );
+      this.#foreign = answer.clusterId;
+      return undefined;
+    }
     const isTheirs = own !== undefined &&
       answer.clusterId === clusterIdOf(founders.map(({ nodeId }) => nodeId));
-    if (isTheirs) {
-      return {
-        clusterId: answer.clusterId,
-        replica: own.replica,
-        founders,
-        founded: false,
-      };
-    }
+    if (isTheirs) return { ...promised!, replica: own.replica, founders };
     if (this.#foreign !== answer.clusterId) {
       this.#foreign = answer.clusterId;
       this.#parts.logger.warning("waiting to be added", { why: this.waitingFor });
@@ -232,6 +285,7 @@ export class Founding {
   }
 
   #complain(why: string): void {
+    this.#obstacle = why;
     if (this.#complaint === why) return;
     this.#complaint = why;
     this.#parts.logger.error("the cluster cannot be founded like this", { why });

@@ -23,6 +23,7 @@ import {
 import { coreOptions, ticksOf } from "./core_options.ts";
 import { type Flight, Flights } from "./flights.ts";
 import { GroupEvents } from "./group_events.ts";
+import { GroupRestore } from "./group_restore.ts";
 import type { GroupSnapshots, TakenSnapshot } from "./group_snapshots.ts";
 import type {
   GroupHost,
@@ -34,7 +35,8 @@ import type {
 import type { Machine } from "./machine.ts";
 import { type DriverCommand, encodeDriverCommand, type Members } from "./members.ts";
 import { ticksPerHeartbeat } from "./options.ts";
-import { noReadInTime, notProposed } from "./proposals.ts";
+import { Removal } from "./removal.ts";
+import { notProposed } from "./proposals.ts";
 import { GroupRequests } from "./requests.ts";
 import { SnapshotKeeper } from "./snapshot_keeper.ts";
 
@@ -48,6 +50,7 @@ export class Group<Result> {
   readonly #node: RaftNode;
   readonly #applier: Applier<Result>;
   readonly #snapshots: GroupSnapshots;
+  readonly #restore: GroupRestore;
   readonly #catchUp: CatchUp;
   readonly #keeper: SnapshotKeeper;
   readonly #events: GroupEvents<Result>;
@@ -57,7 +60,7 @@ export class Group<Result> {
   #leading = false;
   #committed: LogIndex;
   #toldApplied: LogIndex;
-  #restoring = false;
+  readonly #removal: Removal;
   #stopped: CoveyError | undefined = undefined;
   #electionTicks: number;
 
@@ -93,6 +96,13 @@ export class Group<Result> {
         if (this.#stopped === undefined) this.#keeper.stored(meta);
       },
     });
+    this.#removal = new Removal(() => this.#node.status());
+    this.#restore = new GroupRestore(this.#snapshots, {
+      restored: (meta) => this.#restored(meta),
+      failed: (error) => {
+        if (this.#stopped === undefined) this.#stop(error.rawMessage);
+      },
+    });
     this.#catchUp = new CatchUp(host.options.catchUpBytes, stored.entries);
     this.#keeper = new SnapshotKeeper({
       group: parts.id,
@@ -100,7 +110,7 @@ export class Group<Result> {
       node: this.#node,
       snapshots: this.#snapshots,
       catchUp: this.#catchUp,
-      mayBegin: () => this.#applier.isBetweenEntries && !this.#restoring,
+      mayBegin: () => this.#applier.isBetweenEntries && !this.isRestoring,
     });
   }
 
@@ -139,7 +149,12 @@ export class Group<Result> {
 
   /** The machine is being filled from a snapshot. */
   get isRestoring(): boolean {
-    return this.#restoring;
+    return this.#restore.isRestoring;
+  }
+
+  /** This replica id was given out, and taken back. */
+  wasRemoved(replica: number): boolean {
+    return replica < this.members.nextReplica && this.members.get(replica) === undefined;
   }
 
   /** Why the group does not go on here; undefined while it does. */
@@ -154,7 +169,7 @@ export class Group<Result> {
   }
 
   get pending(): { readonly proposals: number; readonly reads: number } {
-    return { proposals: this.#requests.proposals.size, reads: this.#requests.barriers.size };
+    return { proposals: this.#requests.size, reads: this.#requests.barriers.size };
   }
 
   get electionTimeoutMs(): number {
@@ -169,9 +184,9 @@ export class Group<Result> {
     return this.#events.observe(observer);
   }
 
-  /** Resolves at the next change of the leader, or when the time is over. */
-  leaderChanged(timeoutMs: number): Promise<void> {
-    return this.#events.leaderChanged(timeoutMs);
+  /** Resolves at the next change of the leader, when the time is over, or when the signal fires. */
+  leaderChanged(timeoutMs: number, signal?: AbortSignal): Promise<void> {
+    return this.#events.leaderChanged(timeoutMs, signal);
   }
 
   /** Resolves once the entry at `index` is applied or the signal fires; rejects at the group's end. */
@@ -244,9 +259,9 @@ export class Group<Result> {
   tick(nowMs: number): void {
     if (this.#stopped !== undefined) return;
     this.#node.tick();
-    this.#requests.proposals.expire(nowMs);
-    this.#requests.barriers.expire(nowMs, () => noReadInTime());
-    if (!this.#restoring) this.#keeper.tick(nowMs);
+    this.#requests.tick(nowMs);
+    if (!this.isRestoring) this.#keeper.tick(nowMs);
+    if (this.wasRemoved(this.replica) && this.#removal.tick(this.#electionTicks)) this.removed();
     if (
       this.#node.hasReady() || this.#requests.proposals.hasQueued ||
       this.#requests.barriers.wantsIndex
@@ -349,7 +364,11 @@ export class Group<Result> {
       this.#landed(flight);
       this.#node.persisted(ready.batch);
     } else this.#flights.push(flight);
-    if (snapshot !== undefined) this.#holdForSnapshot();
+    if (snapshot !== undefined) {
+      this.#restore.expect(snapshot);
+      this.#applier.hold();
+      this.#events.restoring();
+    }
     for (const message of ready.messages) this.#send(message);
     if (ready.committed.length > 0) this.#applier.add(ready.committed);
     for (const { request, index } of ready.reads) {
@@ -362,7 +381,7 @@ export class Group<Result> {
 
   #landed(flight: Flight): void {
     for (const message of flight.afterSync) this.#send(message);
-    if (flight.snapshot !== undefined) void this.#restore(flight.snapshot);
+    if (flight.snapshot !== undefined) this.#restore.begin(flight.snapshot);
   }
 
   #send(message: Message): void {
@@ -457,7 +476,8 @@ export class Group<Result> {
   #stop(why: string, entry?: Entry): void {
     const where = entry === undefined ? "" : `, entry ${entry.index}`;
     const message = `group ${this.name}${where}: ${why}`;
-    const error = this.#stopped = new CoveyError(Code.failedPrecondition, message, { sent: false });
+    // To a caller this is one node that cannot serve; others can.
+    const error = this.#stopped = new CoveyError(Code.unavailable, message, { sent: false });
     this.#host.logger.error("a group cannot go on", { group: this.id, why: message });
     this.#applier.stop();
     this.#requests.proposals.close();
@@ -466,36 +486,25 @@ export class Group<Result> {
     this.#events.stopped(error);
   }
 
-  // -------------------------------------------------------------------------------------------
-  // Snapshots
-
-  #holdForSnapshot(): void {
-    this.#restoring = true;
-    this.#applier.hold();
-    this.#events.restoring();
+  /** Its data is worth nothing any more. */
+  removed(): void {
+    if (this.#stopped !== undefined) return;
+    this.#stop(
+      `replica ${this.replica} was removed from the group: to add this node anew, stop it and give ` +
+        "it an empty data directory",
+    );
+    this.#host.membersChanged();
   }
 
-  /** The leader's snapshot is durable, and the log says so: the machine becomes it. */
-  async #restore(meta: SnapshotMeta): Promise<void> {
-    try {
-      await this.#snapshots.cancel();
-      const found = await this.#snapshots.restore(
-        meta.index,
-        ({ index, term }) => index === meta.index && term === meta.term,
-      );
-      if (found === undefined) throw new CoveyError(Code.dataLoss, "the leader's snapshot is gone");
-    } catch (error) {
-      if (this.#stopped === undefined) this.#stop(CoveyError.from(error).rawMessage);
-      return;
-    }
+  /** The machine is what the leader's snapshot says. */
+  #restored({ index }: SnapshotMeta): void {
     if (this.#stopped !== undefined) return;
-    this.#restoring = false;
-    this.#applier.release(meta.index);
-    this.#requests.proposals.skipped(meta.index);
-    this.#catchUp.restored(meta.index);
-    this.#committed = Math.max(this.#committed, meta.index) as LogIndex;
-    this.#tellApplied(meta.index);
-    this.#requests.barriers.applied(meta.index);
+    this.#applier.release(index);
+    this.#requests.proposals.skipped(index);
+    this.#catchUp.restored(index);
+    this.#committed = Math.max(this.#committed, index) as LogIndex;
+    this.#tellApplied(index);
+    this.#requests.barriers.applied(index);
     this.#events.restored();
     this.#host.membersChanged();
     this.#host.schedule(this);

@@ -7,7 +7,7 @@ import type { GroupObserver, LeaderHint } from "./group_types.ts";
 export class GroupEvents<Result> {
   readonly #clock: Clock;
   readonly #observers = new Set<GroupObserver<Result>>();
-  #leaderWaiters: (() => void)[] = [];
+  #leaderWaiters = new Set<() => void>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -51,18 +51,28 @@ export class GroupEvents<Result> {
   /** There is a leader, or there will be none here: whoever waits looks again. */
   leaderIsKnown(): void {
     const waiters = this.#leaderWaiters;
-    this.#leaderWaiters = [];
+    this.#leaderWaiters = new Set();
     for (const wake of waiters) wake();
   }
 
-  /** Resolves at the next change of the leader, or when the time is over. */
-  leaderChanged(timeoutMs: number): Promise<void> {
+  /** Those who wait for a change of the leader. */
+  get waiting(): number {
+    return this.#leaderWaiters.size;
+  }
+
+  /** Resolves at the next change of the leader, when the time is over, or when the signal fires. */
+  leaderChanged(timeoutMs: number, signal?: AbortSignal): Promise<void> {
+    if (signal?.aborted) return Promise.resolve();
     return new Promise((resolve) => {
-      const timer = this.#clock.timer(timeoutMs, () => resolve(), undefined);
-      this.#leaderWaiters.push(() => {
+      const wake = (): void => {
         timer.cancel();
+        signal?.removeEventListener("abort", wake);
+        this.#leaderWaiters.delete(wake);
         resolve();
-      });
+      };
+      const timer = this.#clock.timer(timeoutMs, wake, undefined);
+      signal?.addEventListener("abort", wake);
+      this.#leaderWaiters.add(wake);
     });
   }
 

@@ -15,13 +15,14 @@ import type { Frame, Hello } from "../gen/covey/raft/v1/transport_pb.ts";
 import { type Message, MessageType, type SnapshotMeta } from "./core/types.ts";
 import type { RaftCounters } from "./counters.ts";
 import { Estimate } from "./estimate.ts";
+import { forward } from "./forward.ts";
 import type { Forwarded, GroupHost, GroupOfAny, RequestOptions } from "./group_types.ts";
 import { leadOrNot } from "./low_space.ts";
 import type { Member } from "./members.ts";
 import { type RaftOptions, ticksPerHeartbeat } from "./options.ts";
-import { type LinkKind, type LinkLoss, Peer, type PeerOwner } from "./peer.ts";
+import type { LinkKind, LinkLoss, Peer, PeerOwner } from "./peer.ts";
 import { type HelloFacts, helloProblem, makeHello } from "./hello.ts";
-import { outcomeUnknown, tooLate } from "./proposals.ts";
+import { Peers } from "./peers.ts";
 import { SnapshotSender } from "./snapshot_sender.ts";
 import type { Storage } from "./storage.ts";
 import type { LogError } from "./wal/error.ts";
@@ -35,8 +36,8 @@ const lazyMs = 2;
 /** How often timeouts are adapted and the disk is looked at. */
 const adaptMs = 1_000;
 const spaceMs = 10_000;
-/** Beyond this no measurement stretches an election timeout. */
-const electionMsMax = 30_000;
+/** No measurement stretches an election timeout beyond this many of the configured one. */
+const electionStretchMax = 20;
 /** Segments that one group may keep from being released before it is asked for a snapshot. */
 const heldSegmentsMax = 8;
 
@@ -62,9 +63,7 @@ export class RaftHost implements GroupHost, PeerOwner {
   readonly counters: RaftCounters;
   readonly #parts: HostParts;
   readonly #groups = new Map<number, GroupOfAny>();
-  readonly #peers = new Map<string, Peer>();
-  /** Who last spoke for a replica that the group's members do not list yet. */
-  readonly #contacts = new Map<string, Peer>();
+  readonly #peers: Peers;
   readonly #snapshots: SnapshotSender;
   readonly #random: Prng;
   readonly diskMs = new Estimate();
@@ -91,6 +90,7 @@ export class RaftHost implements GroupHost, PeerOwner {
     const seed = new Uint8Array(4);
     parts.random.fill(seed);
     this.#random = new Prng(new DataView(seed.buffer).getUint32(0));
+    this.#peers = new Peers(this, parts.facts.nodeId);
     this.#snapshots = new SnapshotSender({
       counters: parts.counters,
       clock: parts.clock,
@@ -125,12 +125,17 @@ export class RaftHost implements GroupHost, PeerOwner {
     return this.log.space === "low";
   }
 
+  /** Nothing is done any more. */
+  get isStopped(): boolean {
+    return this.#stopped;
+  }
+
   get groups(): readonly GroupOfAny[] {
     return [...this.#groups.values()];
   }
 
   get peers(): readonly Peer[] {
-    return [...this.#peers.values()];
+    return [...this.#peers.all];
   }
 
   get #opened(): Storage {
@@ -182,7 +187,7 @@ export class RaftHost implements GroupHost, PeerOwner {
     this.#tickTimer?.cancel();
     this.#lazyTimer?.cancel();
     this.#snapshots.stop();
-    for (const peer of this.#peers.values()) peer.close();
+    this.#peers.close();
     await Promise.all(this.groups.map((group) => group.stop()));
     await this.#storage?.log.close();
   }
@@ -226,7 +231,7 @@ export class RaftHost implements GroupHost, PeerOwner {
         this.#lazy = new Set();
         for (const group of groups) group.run();
       }
-      for (const peer of this.#peers.values()) peer.flush();
+      for (const peer of this.#peers.all) peer.flush();
     } finally {
       this.#flushing = false;
     }
@@ -254,7 +259,10 @@ export class RaftHost implements GroupHost, PeerOwner {
   }
 
   failed(error: LogError): void {
-    if (!this.#stopped) this.#parts.fatal(error);
+    if (this.#stopped) return;
+    // From now on nothing is said that the disk might not hold.
+    this.#stopped = true;
+    this.#parts.fatal(error);
   }
 
   space(state: SpaceState): void {
@@ -299,7 +307,7 @@ export class RaftHost implements GroupHost, PeerOwner {
     this.#tickedMs = nowMs;
     this.#tickedWallMs = wallMs;
     for (const group of this.#groups.values()) group.tick(nowMs);
-    for (const peer of this.#peers.values()) peer.tick();
+    for (const peer of this.#peers.all) peer.tick();
     if (nowMs >= this.#adaptAtMs) {
       this.#adaptAtMs = nowMs + adaptMs;
       this.#adapt();
@@ -324,9 +332,13 @@ export class RaftHost implements GroupHost, PeerOwner {
         wayMs = Math.max(wayMs, this.#peers.get(nodeId)?.roundTripMs.high ?? 0);
       }
       group.adapt(
-        Math.min(electionMsMax, Math.max(this.options.electionMs, 8 * wayMs) + diskMs),
+        Math.min(
+          electionStretchMax * this.options.electionMs,
+          Math.max(this.options.electionMs, 8 * wayMs) + diskMs,
+        ),
       );
     }
+    this.#peers.expire(this.nowMs());
     this.#askForSnapshot();
     if (this.lowSpace) leadOrNot(this);
   }
@@ -349,32 +361,25 @@ export class RaftHost implements GroupHost, PeerOwner {
   // -------------------------------------------------------------------------------------------
   // Other nodes
 
-  /** The nodes of all groups are peers; whoever is in none any more is let go. */
+  /** The nodes of all groups are peers; whoever is in none any more is let go after a while. */
   membersChanged(): void {
     const wanted = new Set<string>();
     for (const group of this.#groups.values()) {
+      // A group that stopped has nothing to say any more.
+      if (group.stopped !== undefined) continue;
       for (const { nodeId, name, address } of group.members.all) {
         if (nodeId === this.nodeId) continue;
         wanted.add(nodeId);
         this.meet(nodeId, name, address);
       }
     }
-    for (const [nodeId, peer] of this.#peers) {
-      if (wanted.has(nodeId) || [...this.#contacts.values()].includes(peer)) continue;
-      peer.close();
-      this.#peers.delete(nodeId);
-    }
+    this.#peers.want(wanted);
     this.#parts.membersChanged();
   }
 
   /** The peer of this id, made if need be. */
   meet(nodeId: string, name: string, address: string): Peer {
-    let peer = this.#peers.get(nodeId);
-    if (peer === undefined) {
-      peer = new Peer(this, this.nodeId, nodeId, name, address);
-      this.#peers.set(nodeId, peer);
-    }
-    return peer;
+    return this.#peers.meet(nodeId, name, address);
   }
 
   send(group: GroupOfAny, to: Member | undefined, message: Message): void {
@@ -390,33 +395,17 @@ export class RaftHost implements GroupHost, PeerOwner {
   }
 
   #peerFor(group: number, to: Member | undefined, replica: number): Peer | undefined {
-    return to === undefined
-      ? this.#contacts.get(`${group}/${replica}`)
-      : this.#peers.get(to.nodeId);
+    return to === undefined ? this.#peers.contactOf(group, replica) : this.#peers.get(to.nodeId);
   }
 
-  async forward(
+  forward(
     group: number,
     to: Member,
     data: Uint8Array,
     options: RequestOptions,
   ): Promise<Forwarded> {
     const peer = this.meet(to.nodeId, to.name, to.address);
-    try {
-      const { result, refused, retry } = await peer.client("data").propose(
-        { clusterId: this.clusterId, group, data },
-        { timeoutMs: options.timeoutMs, signal: options.signal },
-      );
-      return refused === ""
-        ? { kind: "result", bytes: result }
-        : { kind: "refused", why: refused, retry };
-    } catch (error) {
-      const failure = CoveyError.from(error);
-      if (failure.sent === false) return { kind: "refused", why: failure.rawMessage, retry: true };
-      if (failure.code === Code.deadlineExceeded) throw tooLate(true);
-      if (failure.code === Code.canceled && options.signal?.aborted) throw failure;
-      throw outcomeUnknown(`the leader was lost: ${failure.rawMessage}`);
-    }
+    return forward(peer, { clusterId: this.clusterId, group, data }, options);
   }
 
   channelTo(member: Member): Channel {
@@ -433,31 +422,38 @@ export class RaftHost implements GroupHost, PeerOwner {
 
   helloProblem(peer: Peer, hello: Hello): CoveyError | undefined {
     const problem = helloProblem(this.#parts.facts, hello, peer.nodeId);
-    if (problem !== undefined) {
-      this.logger.warning("a node refused to be what it was dialled for", {
-        address: peer.address,
-        problem: problem.rawMessage,
-      });
-    } else peer.instance = hello.instance;
+    if (problem === undefined) peer.instance = hello.instance;
     return problem;
   }
 
   received(peer: Peer, frame: Frame, _kind: LinkKind): void {
+    for (const { group, replica } of frame.removed) {
+      const own = this.#groups.get(group);
+      if (own !== undefined && own.replica === Number(replica)) own.removed();
+    }
     for (const wire of frame.messages) {
       const group = this.#groups.get(wire.group);
       const message = group === undefined ? undefined : decodeMessage(wire);
       if (group === undefined || message === undefined) continue;
-      const claimed = group.members.get(message.from);
-      if (claimed === undefined) this.#contacts.set(`${group.id}/${message.from}`, peer);
-      // A replica's messages come from its own node, or from nobody.
-      else if (claimed.nodeId !== peer.nodeId) continue;
-      if (message.type !== MessageType.snapshot) group.step(message);
+      if (message.type === MessageType.snapshot || !this.#mayHear(group, peer, message)) continue;
+      group.step(message);
     }
-    if (peer.lowSpace !== frame.lowSpace && this.lowSpace) leadOrNot(this);
   }
 
-  reached(_peer: Peer): void {
-    // The core notices by the answers that come.
+  /** A replica's messages come from its own node, or from nobody. */
+  #mayHear(group: GroupOfAny, peer: Peer, message: Message): boolean {
+    const claimed = group.members.get(message.from);
+    if (claimed !== undefined) return claimed.nodeId === peer.nodeId;
+    if (message.to !== group.replica) return false;
+    const { type, from } = message;
+    const campaigns = type === MessageType.preVote || type === MessageType.vote;
+    if (campaigns && group.wasRemoved(from)) {
+      peer.tellRemoved(group.id, from);
+      return false;
+    }
+    // Added a moment ago, or a leader that left and ends what it began.
+    this.#peers.contact(group.id, from, peer);
+    return true;
   }
 
   lost(peer: Peer, kind: LinkKind, { wasOpen, refused }: LinkLoss): void {

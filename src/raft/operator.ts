@@ -12,6 +12,7 @@ import {
   LeaderHintSchema,
   type PeersResponseSchema,
   Raft,
+  type RemoveRequest,
   Role as WireRole,
   Suffrage,
 } from "../gen/covey/raft/v1/raft_pb.ts";
@@ -21,19 +22,20 @@ import { createClient } from "../ttrpc/client.ts";
 import type { CallContext, Client, Handlers } from "../ttrpc/service.ts";
 import { type Cluster, rootGroup } from "./cluster.ts";
 import { Role } from "./core/ready.ts";
-import type { MemberStatus, Status } from "./core/status.ts";
+import type { Status } from "./core/status.ts";
 import { ChangeType, type Configuration, Transition } from "./core/types.ts";
 import type { GroupOfAny, LeaderHint, RequestOptions } from "./group_types.ts";
 import { createGroup, removeGroup, wireGroup } from "./group_placement.ts";
+import { additionProblem, checkRemoval, hasCaughtUp, unknownReplica } from "./operator_checks.ts";
 import type { RaftHost } from "./host.ts";
 import { encodeContext, type Member, toWire } from "./members.ts";
 
 /** Says that a call was passed on already. */
 const forwardedKey = "covey-forwarded";
-/** A learner that lacks no more entries than this has caught up. */
-const behindMax = 1_000;
 /** How often a new learner is looked at. */
 const lookMs = 100;
+/** How long a question that can be answered without the leader waits for it. */
+const leaderlessMs = 1_000;
 /** For an addition that came without a deadline. */
 const addMs = 60_000;
 
@@ -80,10 +82,7 @@ export class Operator {
         }),
       remove: (request, context) =>
         this.#atLeader(request.group, context, {
-          here: async (group) => {
-            await this.remove(group, Number(request.replica), context);
-            return {};
-          },
+          here: (group) => this.#remove(group, request, context),
           there: (client, options) => client.remove(request, options),
         }),
       transfer: (request, context) =>
@@ -141,18 +140,24 @@ export class Operator {
     const group = this.#group(id);
     if (group.role === Role.leader) return await run.here(group);
     if (context.metadata.get(forwardedKey) !== undefined) throw notLeader(group);
-    let channel;
+    // What is known without the leader is better than waiting long for it.
+    const limitMs = Math.min(leaderlessMs, (context.timeoutMs ?? Infinity) / 2);
+    const options = run.otherwise === undefined
+      ? optionsOf(context)
+      : { ...optionsOf(context), timeoutMs: limitMs };
     try {
-      channel = await group.leaderChannel(optionsOf(context));
+      const channel = await group.leaderChannel(options);
+      if (channel !== "self") {
+        return await run.there(createClient(Raft, channel), {
+          metadata: { [forwardedKey]: "1" },
+          timeoutMs: options.timeoutMs,
+        });
+      }
     } catch (error) {
       if (run.otherwise !== undefined) return run.otherwise(group);
       throw error;
     }
-    if (channel === "self") return await run.here(group);
-    return await run.there(createClient(Raft, channel), {
-      metadata: { [forwardedKey]: "1" },
-      timeoutMs: context.timeoutMs,
-    });
+    return await run.here(group);
   }
 
   // -------------------------------------------------------------------------------------------
@@ -211,6 +216,8 @@ export class Operator {
       );
     }
     let member = group.members.ofNode(self.nodeId);
+    const problem = additionProblem(group, self.name, { member, isInCluster: clusterId !== "" });
+    if (problem !== undefined) throw problem;
     if (member !== undefined && clusterId === host.clusterId && request.learner) {
       throw new CoveyError(
         Code.alreadyExists,
@@ -226,7 +233,7 @@ export class Operator {
         context: encodeContext([member]),
       }, optionsOf(context));
     }
-    if (clusterId === "") {
+    if (clusterId === "" || group.id !== rootGroup) {
       await joiner.invite({
         clusterId: host.clusterId,
         group: group.id,
@@ -288,32 +295,25 @@ export class Operator {
     }, optionsOf(context));
   }
 
-  /** Takes a replica out, if the group can go on without it. */
-  async remove(group: GroupOfAny, replica: number, context: CallContext): Promise<void> {
-    const status = group.status();
-    const { voters } = status.configuration;
-    if (group.members.get(replica) === undefined) throw unknownReplica(group, replica);
-    if (voters.includes(replica)) {
-      if (voters.length === 1) {
-        throw new CoveyError(
-          Code.failedPrecondition,
-          `replica ${replica} is the only voter: add another one first`,
-        );
-      }
-      const alive = status.members.filter(({ id, recentActive }) =>
-        voters.includes(id) && (recentActive || id === status.id)
-      ).map(({ id }) => id);
-      const left = voters.filter((id) => id !== replica);
-      const leftAlive = left.filter((id) => alive.includes(id)).length;
-      // The change must be committed by the old majority, and the new one must be able to go on.
-      if (
-        alive.length <= Math.floor(voters.length / 2) || leftAlive <= Math.floor(left.length / 2)
-      ) {
-        throw new CoveyError(
-          Code.failedPrecondition,
-          `without replica ${replica} only ${leftAlive} of ${left.length} voters would be there, ` +
-            "which is no majority: bring another voter back or add one first",
-        );
+  /**
+   * Takes a replica out, if the group can go on without it. A leader that is to go hands over first,
+   * and the next one takes it out: otherwise the others would wait for an election.
+   */
+  async #remove(
+    group: GroupOfAny,
+    request: RemoveRequest,
+    context: CallContext,
+  ): Promise<Record<never, never>> {
+    const replica = Number(request.replica);
+    checkRemoval(group, replica);
+    if (replica === group.replica && group.status().configuration.voters.length > 1) {
+      await this.#transfer(group, 0, context);
+      const channel = await group.leaderChannel(optionsOf(context));
+      if (channel !== "self") {
+        return await createClient(Raft, channel).remove(request, {
+          metadata: { [forwardedKey]: "1" },
+          timeoutMs: context.timeoutMs,
+        });
       }
     }
     await group.change({
@@ -321,6 +321,7 @@ export class Operator {
       changes: [{ type: ChangeType.remove, replica }],
       context: noBytes,
     }, optionsOf(context));
+    return {};
   }
 
   async #transfer(
@@ -346,10 +347,14 @@ export class Operator {
     while (group.leader?.replica !== target) {
       const { transferee, role } = group.status();
       const leftMs = deadlineMs - this.#clock.monotonicMs();
-      if (leftMs <= 0 || context.signal.aborted || (role === Role.leader && transferee === 0)) {
+      const isOver = role === Role.leader
+        ? transferee === 0
+        : group.leader !== undefined && group.leader.replica !== status.id;
+      if (leftMs <= 0 || context.signal.aborted || isOver) {
         throw new CoveyError(
           Code.aborted,
-          `replica ${target} did not take over in time; leadership is where it was`,
+          `replica ${target} did not take over in time; the leader is ` +
+            (group.leader === undefined ? "not known" : `replica ${group.leader.replica}`),
         );
       }
       await group.leaderChanged(Math.min(leftMs, lookMs));
@@ -407,11 +412,6 @@ function groupStatus(
   };
 }
 
-function hasCaughtUp(status: Status, progress: MemberStatus): boolean {
-  return progress.recentActive && progress.match + behindMax >= status.lastIndex &&
-    progress.match >= status.committed - behindMax && progress.match > 0;
-}
-
 /** The other voter that is alive and has most of the log. */
 export function bestSuccessor(status: Status): number | undefined {
   const { voters } = status.configuration;
@@ -429,10 +429,6 @@ function suffrageOf(configuration: Configuration, replica: number): Suffrage {
 
 function optionsOf(context: CallContext): RequestOptions {
   return { timeoutMs: context.timeoutMs, signal: context.signal };
-}
-
-function unknownReplica(group: GroupOfAny, replica: number): CoveyError {
-  return new CoveyError(Code.notFound, `group ${group.name} has no replica ${replica}`);
 }
 
 function notLeader(group: GroupOfAny): CoveyError {

@@ -15,6 +15,8 @@ export interface RaftOptions {
   readonly inflightBytesMax: number;
   readonly inflightMessagesMax: number;
   readonly uncommittedBytesMax: number;
+  /** Largest command; it must fit into a message between nodes and into a record of the log. */
+  readonly commandBytesMax: number;
   /** Proposals that wait on this node. */
   readonly proposalsMax: number;
   /** For a request without a deadline of its own. */
@@ -34,6 +36,7 @@ export const raftOptionsDefault: RaftOptions = {
   inflightBytesMax: 16 << 20,
   inflightMessagesMax: 256,
   uncommittedBytesMax: 64 << 20,
+  commandBytesMax: (4 << 20) - 4096,
   proposalsMax: 65_536,
   requestMs: 7_000,
   leaseReads: false,

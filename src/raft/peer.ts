@@ -11,6 +11,7 @@ import {
   Transport,
 } from "../gen/covey/raft/v1/transport_pb.ts";
 import { CoveyError } from "../base/error.ts";
+import type { Logger } from "../base/log.ts";
 import { NetError } from "../runtime/port.ts";
 import type { Channel } from "../ttrpc/channel.ts";
 import { createClient } from "../ttrpc/client.ts";
@@ -41,14 +42,13 @@ export interface LinkLoss {
 
 export interface PeerOwner {
   readonly counters: RaftCounters;
+  readonly logger: Logger;
   nowMs(): number;
   hello(peerId: string): MessageInitShape<typeof HelloSchema>;
   helloProblem(peer: Peer, hello: Hello): Error | undefined;
   /** A managed connection, for one purpose. */
   channel(address: string): Channel;
   received(peer: Peer, frame: Frame, kind: LinkKind): void;
-  /** A link was opened; the peer can be reached. */
-  reached(peer: Peer): void;
   /** Messages to it are lost. */
   lost(peer: Peer, kind: LinkKind, why: LinkLoss): void;
   /** Whether this node's disk is nearly full. */
@@ -70,6 +70,8 @@ export class Peer {
   instance = 0n;
   #address: string;
   #sentMs = -Infinity;
+  /** Why it cannot be reached, as it was said last. */
+  #complaint = "";
   #echoMicros = 0n;
   #echoAtMs = 0;
 
@@ -86,8 +88,11 @@ export class Peer {
         helloProblem: (hello) => owner.helloProblem(this, hello),
         dial: (outgoing, signal) => this.client(kind)[kind](outgoing, { signal }),
         received: (frame) => this.#received(frame, kind),
-        opened: () => owner.reached(this),
-        lost: (error, wasOpen) => owner.lost(this, kind, { wasOpen, refused: isRefused(error) }),
+        opened: () => this.#complaint = "",
+        lost: (error, wasOpen) => {
+          if (kind === "control" && !wasOpen) this.#complain(error);
+          owner.lost(this, kind, { wasOpen, refused: isRefused(error) });
+        },
       });
     this.#links = { control: link("control"), log: link("log") };
   }
@@ -98,7 +103,7 @@ export class Peer {
 
   /** Whether a control stream is there. */
   get connected(): boolean {
-    return this.#links.control.stream !== undefined;
+    return this.#links.control.isOpen;
   }
 
   /** When something was last heard on the control link. */
@@ -139,6 +144,11 @@ export class Peer {
     if (this.#gatheredBytes[kind] >= 64 << 10) this.#flush(kind);
   }
 
+  /** Says that a replica of that node was removed from its group. */
+  tellRemoved(group: number, replica: number): void {
+    this.#send("control", [], 0, [{ group, replica: BigInt(replica) }]);
+  }
+
   flush(): void {
     if (this.#gathered.control.length > 0) this.#flush("control");
     if (this.#gathered.log.length > 0) this.#flush("log");
@@ -147,17 +157,24 @@ export class Peer {
   /** Time has passed: keeps the control link alive, and notices when it is not. */
   tick(): void {
     const nowMs = this.#owner.nowMs();
-    const { control, log } = this.#links;
+    const { control } = this.#links;
     if (control.stream === undefined) {
       control.connect();
       return;
     }
     if (nowMs - control.heardMs > silenceMs) {
-      control.reset();
-      log.reset();
+      this.restarted();
+      // Their connections may be as dead, which only the kernel does not know yet.
+      for (const kind of ["control", "log"] as const) this.#closeChannel(kind);
       return;
     }
     if (nowMs - this.#sentMs >= pingMs) this.#send("control", [], 0);
+  }
+
+  /** Another process runs there now, or none: what leads to the old one is void. */
+  restarted(): void {
+    this.#links.control.reset();
+    this.#links.log.reset();
   }
 
   close(): void {
@@ -176,7 +193,12 @@ export class Peer {
     this.#owner.lost(this, kind, { wasOpen: false, refused: false });
   }
 
-  #send(kind: LinkKind, messages: MessageInit[], bytes: number): boolean {
+  #send(
+    kind: LinkKind,
+    messages: MessageInit[],
+    bytes: number,
+    removed?: FrameInit["removed"],
+  ): boolean {
     this.#owner.counters[kind].framesSent++;
     if (kind === "log") return this.#links.log.send({ messages }, bytes);
     const nowMs = this.#owner.nowMs();
@@ -187,6 +209,7 @@ export class Peer {
       echoMicros: this.#echoMicros,
       heldMicros: this.#echoMicros === 0n ? 0n : micros(nowMs - this.#echoAtMs),
       lowSpace: this.#owner.lowSpace,
+      removed,
     };
     this.#echoMicros = 0n;
     return this.#links.control.send(frame, bytes);
@@ -219,9 +242,21 @@ export class Peer {
     return known;
   }
 
+  #complain(error: unknown): void {
+    const why = error === undefined ? "the stream was ended" : CoveyError.from(error).rawMessage;
+    if (why === this.#complaint) return;
+    this.#complaint = why;
+    const { name, address } = this;
+    this.#owner.logger.warning("a node cannot be reached", { node: name, address, why });
+  }
+
   #closeChannels(): void {
-    for (const { channel } of this.#channels.values()) channel.close();
-    this.#channels.clear();
+    for (const purpose of [...this.#channels.keys()]) this.#closeChannel(purpose);
+  }
+
+  #closeChannel(purpose: string): void {
+    this.#channels.get(purpose)?.channel.close();
+    this.#channels.delete(purpose);
   }
 }
 

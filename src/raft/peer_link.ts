@@ -17,14 +17,16 @@ const queueBytesMax = 8 << 20;
 /** After a dial that came to nothing the next one waits, twice as long each time. */
 const redialMs = 50;
 const redialMsMax = 2_000;
-/** A stream that lasted less counts as a dial that came to nothing. */
+/** A stream that lasted so long is dialled anew at once. */
 const lastingMs = 1_000;
 
 /** One stream of a link. */
 export interface Stream {
   readonly dialled: boolean;
   readonly queue: FrameQueue<FrameInit>;
-  /** When the last frame came, by the monotonic clock. */
+  /** The peer's hello was checked. */
+  isOpen: boolean;
+  /** When the last frame came, or it was begun, by the monotonic clock. */
   heardMs: number;
   /** Cuts it off. */
   abort(): void;
@@ -54,7 +56,7 @@ export class PeerLink {
   #own: Stream | undefined = undefined;
   #accepted: Stream | undefined = undefined;
   #closed = false;
-  /** Dials since the last lasting stream. */
+  /** Dials since the last stream that was up. */
   #failures = 0;
   #dialAtMs = -Infinity;
 
@@ -64,7 +66,16 @@ export class PeerLink {
 
   /** The stream that is sent on. */
   get stream(): Stream | undefined {
-    return this.#owner.prefersOwn ? this.#own ?? this.#accepted : this.#accepted ?? this.#own;
+    const [first, second] = this.#owner.prefersOwn
+      ? [this.#own, this.#accepted]
+      : [this.#accepted, this.#own];
+    // One that is still being dialled may come to nothing.
+    return first?.isOpen || !second?.isOpen ? first ?? second : second;
+  }
+
+  /** Whether the peer was heard on a stream that is still there. */
+  get isOpen(): boolean {
+    return this.stream?.isOpen === true;
   }
 
   /** When something was last heard; -Infinity when there is no stream. */
@@ -91,8 +102,10 @@ export class PeerLink {
     const stream: Stream = {
       dialled: false,
       queue,
+      isOpen: true,
       heardMs: this.#owner.nowMs(),
       abort: () => {
+        stream.isOpen = false;
         queue.end();
         abort();
       },
@@ -129,8 +142,10 @@ export class PeerLink {
     const stream: Stream = {
       dialled: true,
       queue,
+      isOpen: false,
       heardMs: this.#owner.nowMs(),
       abort: () => {
+        stream.isOpen = false;
         queue.end();
         controller.abort();
       },
@@ -151,6 +166,7 @@ export class PeerLink {
             : this.#owner.helloProblem(frame.hello);
           if (problem !== undefined) break;
           greetedMs = this.#owner.nowMs();
+          stream.isOpen = true;
           this.#settle();
           this.#owner.opened();
         }
@@ -159,7 +175,17 @@ export class PeerLink {
     } catch (error) {
       problem = error;
     }
-    this.#gone(stream, problem, greeted);
+    this.#ended(this.#owner.nowMs() - greetedMs);
+    this.#gone(stream, problem, greetedMs !== Infinity);
+  }
+
+  /** A dialled stream is over, that long after it was up; -Infinity when it never was. */
+  #ended(lastedMs: number): void {
+    this.#failures = lastedMs >= 0 ? 0 : this.#failures + 1;
+    const waitMs = lastedMs >= lastingMs
+      ? 0
+      : Math.min(redialMsMax, redialMs * 2 ** Math.max(0, this.#failures - 1));
+    this.#dialAtMs = this.#owner.nowMs() + waitMs;
   }
 
   async #read(stream: Stream, frames: AsyncIterable<Frame>): Promise<void> {

@@ -51,6 +51,15 @@ export function noReadInTime(): CoveyError {
   );
 }
 
+/** No log or no link takes a command of this size. */
+export function tooLarge(bytes: number, bytesMax: number): CoveyError {
+  return new CoveyError(
+    Code.invalidArgument,
+    `the command has ${bytes} bytes; at most ${bytesMax} fit into an entry of the log`,
+    { sent: false },
+  );
+}
+
 /** The core did not take a change of the configuration. */
 export function changeRefused(reason: DropReason): CoveyError {
   switch (reason) {
@@ -166,6 +175,9 @@ export class Proposals<Result> {
       if (proposal.deadlineMs <= nowMs) fail(proposal, tooLate(true));
       else next = Math.min(next, proposal.deadlineMs);
     }
+    // Without a quorum their entries may never be applied.
+    this.#placed = this.#placed.slice(this.#head).filter(({ proposal }) => !proposal.over);
+    this.#head = 0;
     this.#nextDeadlineMs = next;
   }
 

@@ -8,14 +8,17 @@ import { type Barrier, Barriers } from "./barriers.ts";
 import type { RaftNode } from "./core/node.ts";
 import { proposalsPerSample } from "./counters.ts";
 import type { ConfigurationChange } from "./core/types.ts";
-import type { GroupHost, GroupOfAny, RequestOptions } from "./group_types.ts";
+import { ForwardedProposals } from "./forward.ts";
+import type { Forwarded, GroupHost, GroupOfAny, RequestOptions } from "./group_types.ts";
 import { encodeMachineData, type Member } from "./members.ts";
 import {
   changeRefused,
+  noReadInTime,
   notProposed,
   outcomeUnknown,
   type Proposal,
   Proposals,
+  tooLarge,
   tooLate,
 } from "./proposals.ts";
 
@@ -31,10 +34,26 @@ export class GroupRequests<Result> {
   readonly #host: GroupHost;
   readonly proposals = new Proposals<Result>();
   readonly barriers = new Barriers();
+  readonly #forwarded = new ForwardedProposals();
+  /** Proposals that wait for a leader or for its answer. */
+  #elsewhere = 0;
 
   constructor(group: GroupOfAny, host: GroupHost) {
     this.#group = group;
     this.#host = host;
+  }
+
+  /** Proposals that wait here. */
+  get size(): number {
+    return this.proposals.size + this.#elsewhere;
+  }
+
+  /** A tick: ends those whose time is over. */
+  tick(nowMs: number): void {
+    this.proposals.expire(nowMs);
+    this.barriers.expire(nowMs, () => noReadInTime());
+    const leads = this.#group.leads ? this.#host.nodeId : this.#group.leader?.nodeId;
+    this.#forwarded.tick(nowMs, leads, this.#host.options.electionMs);
   }
 
   /** Proposes from any node; see the rejections of `KvGroup.propose`. */
@@ -45,13 +64,16 @@ export class GroupRequests<Result> {
       return leads ? this.#proposeEncoded(encoded, options) : Promise.reject(notLeading());
     }
     const deadlineMs = this.deadline(options);
-    return leads
-      ? this.#proposeEncoded(
+    if (leads) {
+      return this.#proposeEncoded(
         encoded,
         options,
         () => this.#proposeAtLeader(encoded, options, deadlineMs),
-      )
-      : this.#proposeAtLeader(encoded, options, deadlineMs);
+      );
+    }
+    const refusal = this.#tooLarge(encoded) ?? this.#tooMany();
+    if (refusal !== undefined) return Promise.reject(refusal);
+    return this.#proposeAtLeader(encoded, options, deadlineMs);
   }
 
   async #proposeAtLeader(
@@ -60,11 +82,11 @@ export class GroupRequests<Result> {
     deadlineMs: number,
   ): Promise<Result> {
     for (;;) {
-      const leader = await this.#waitForLeader(deadlineMs, options.signal);
+      const leader = await this.#away(this.#waitForLeader(deadlineMs, options.signal));
       const left = { ...options, timeoutMs: deadlineMs - this.#host.clock.monotonicMs() };
       try {
         if (leader === "self") return await this.#proposeEncoded(encoded, left);
-        const forwarded = await this.#host.forward(this.#group.id, leader, encoded, left);
+        const forwarded = await this.#away(this.#forward(leader, encoded, left));
         if (forwarded.kind === "result") return this.#decodeResult(forwarded.bytes);
         if (!forwarded.retry) {
           throw new CoveyError(Code.resourceExhausted, forwarded.why, { sent: false });
@@ -72,7 +94,34 @@ export class GroupRequests<Result> {
       } catch (error) {
         if (!isUnproposed(error) || this.#group.stopped !== undefined) throw error;
       }
-      await this.#pause(deadlineMs, options.signal);
+      await this.#away(this.#pause(deadlineMs, options.signal));
+    }
+  }
+
+  /** Counts what waits while it is not in {@link proposals}. */
+  async #away<T>(work: Promise<T>): Promise<T> {
+    this.#elsewhere++;
+    try {
+      return await work;
+    } finally {
+      this.#elsewhere--;
+    }
+  }
+
+  async #forward(
+    leader: Member,
+    encoded: Uint8Array,
+    options: RequestOptions,
+  ): Promise<Forwarded> {
+    const call = this.#forwarded.begin(leader.nodeId, options.signal);
+    try {
+      const left = { ...options, signal: call.signal };
+      return await this.#host.forward(this.#group.id, leader, encoded, left);
+    } catch (error) {
+      if (!call.isStale || options.signal?.aborted) throw error;
+      throw outcomeUnknown("another node leads now, and the one before does not answer");
+    } finally {
+      call.end();
     }
   }
 
@@ -110,6 +159,8 @@ export class GroupRequests<Result> {
     change: ConfigurationChange,
     options: RequestOptions = {},
   ): Promise<void> {
+    const refusal = this.#refusal(options.signal);
+    if (refusal !== undefined) throw refusal;
     const result = node.changeConfiguration(change);
     if (result.kind === "dropped") throw changeRefused(result.reason);
     if (result.kind !== "appended") throw notProposed("this node does not lead");
@@ -134,7 +185,7 @@ export class GroupRequests<Result> {
     options: RequestOptions,
     elsewhere?: () => Promise<Result>,
   ): Promise<Result> {
-    const refusal = this.#refusal(options.signal) ?? this.#overload();
+    const refusal = this.#refusal(options.signal) ?? this.#tooLarge(data) ?? this.#overload();
     if (refusal !== undefined) return Promise.reject(refusal);
     const { counters } = this.#host;
     return new Promise((resolve, reject) => {
@@ -146,7 +197,7 @@ export class GroupRequests<Result> {
           const again = isUnproposed(error) && this.#group.stopped === undefined;
           if (elsewhere !== undefined && again) return resolve(elsewhere());
           counters.proposalsFailed++;
-          reject(error);
+          reject(options.leaderOnly === true && again ? notLeading() : error);
         },
         over: false,
       };
@@ -175,7 +226,16 @@ export class GroupRequests<Result> {
         { sent: false },
       );
     }
-    if (this.proposals.size < this.#host.options.proposalsMax) return undefined;
+    return this.#tooMany();
+  }
+
+  #tooLarge(data: Uint8Array): CoveyError | undefined {
+    const { commandBytesMax } = this.#host.options;
+    return data.length > commandBytesMax ? tooLarge(data.length, commandBytesMax) : undefined;
+  }
+
+  #tooMany(): CoveyError | undefined {
+    if (this.size < this.#host.options.proposalsMax) return undefined;
     this.#host.counters.proposalsRefused++;
     return new CoveyError(
       Code.resourceExhausted,
@@ -224,7 +284,8 @@ export class GroupRequests<Result> {
     const leftMs = deadlineMs - this.#host.clock.monotonicMs();
     if (leftMs <= 0) throw tooLate(false);
     if (signal?.aborted) throw canceled();
-    await this.#group.leaderChanged(Math.min(leftMs, this.#host.options.heartbeatMs));
+    await this.#group.leaderChanged(Math.min(leftMs, this.#host.options.heartbeatMs), signal);
+    if (signal?.aborted) throw canceled();
   }
 
   #decodeResult(bytes: Uint8Array): Result {

@@ -10,7 +10,8 @@ import type { MessageInitShape } from "npm:@bufbuild/protobuf@2.17.0";
 import type { GroupOfAny } from "./group_types.ts";
 import { makeHello } from "./hello.ts";
 import type { RaftHost } from "./host.ts";
-import type { Message } from "./core/types.ts";
+import { type Message, MessageType } from "./core/types.ts";
+import type { Peer } from "./peer.ts";
 import { LogError } from "./wal/error.ts";
 import type { SnapshotWriter } from "./wal/snapshot_writer.ts";
 import { decodeMessage } from "./wire.ts";
@@ -39,7 +40,7 @@ export class SnapshotReceiver {
   /** `greet` throws when the sender is nobody to take a snapshot from. */
   async *receive(
     chunks: AsyncIterable<SnapshotChunk>,
-    greet: (hello: Hello | undefined) => void,
+    greet: (hello: Hello | undefined) => Peer,
   ): AsyncGenerator<ProgressInit> {
     const iterator = chunks[Symbol.asyncIterator]();
     const first = await iterator.next();
@@ -88,20 +89,30 @@ export class SnapshotReceiver {
 
   #announced(
     chunk: SnapshotChunk | undefined,
-    greet: (hello: Hello | undefined) => void,
+    greet: (hello: Hello | undefined) => Peer,
   ): Announced {
     const head = chunk?.head;
     if (head?.message === undefined || head.hello === undefined) {
       throw new CoveyError(Code.invalidArgument, "a snapshot begins with its head");
     }
-    greet(head.hello);
+    const sender = greet(head.hello);
     const group = this.#host().group(head.group);
     if (group === undefined) {
       throw new CoveyError(Code.notFound, `this node has no replica of group ${head.group}`);
     }
     const message = decodeMessage(head.message);
-    if (message?.snapshot === undefined || message.to !== group.replica) {
+    if (
+      message?.snapshot === undefined || message.type !== MessageType.snapshot ||
+      message.to !== group.replica || head.message.group !== group.id
+    ) {
       throw new CoveyError(Code.invalidArgument, "the snapshot is not for this replica");
+    }
+    const claimed = group.members.get(message.from);
+    if (claimed !== undefined && claimed.nodeId !== sender.nodeId) {
+      throw new CoveyError(
+        Code.permissionDenied,
+        `replica ${message.from} is not on node ${head.hello.name}, which sent its snapshot`,
+      );
     }
     return {
       group,

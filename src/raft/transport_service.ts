@@ -7,6 +7,7 @@ import { Role } from "./core/ready.ts";
 import type { Cluster } from "./cluster.ts";
 import { helloProblem, identityProblem } from "./hello.ts";
 import type { RaftHost } from "./host.ts";
+import { decodeEntryData } from "./members.ts";
 import type { LinkKind, Peer } from "./peer.ts";
 import type { FrameInit } from "./peer_link.ts";
 import { SnapshotReceiver } from "./snapshot_receiver.ts";
@@ -29,7 +30,7 @@ export class TransportService {
       control: (frames, context) => new LinkAnswers(() => this.#accept("control", frames, context)),
       log: (frames, context) => new LinkAnswers(() => this.#accept("log", frames, context)),
       sendSnapshot: (chunks, context) =>
-        this.#receiver.receive(chunks, (hello) => void this.#greet(hello, context.identity)),
+        this.#receiver.receive(chunks, (hello) => this.#greet(hello, context.identity)),
       propose: (request) => this.#propose(request),
       identify: (request, context) => this.#cluster.identify(request, context.identity),
       invite: (request, context) => this.#cluster.invited(request, context.identity),
@@ -42,6 +43,7 @@ export class TransportService {
     if (host === undefined) {
       throw new CoveyError(Code.failedPrecondition, "this node is part of no cluster yet");
     }
+    if (host.isStopped) throw new CoveyError(Code.unavailable, "the node is shutting down");
     return host;
   }
 
@@ -69,6 +71,7 @@ export class TransportService {
             "it a data directory of its own",
         );
       }
+      peer.restarted();
     }
     peer.instance = hello.instance;
     // A node knows best where it is reached.
@@ -101,6 +104,11 @@ export class TransportService {
     const group = host.group(request.group);
     if (group === undefined || group.role !== Role.leader) {
       return { refused: "this node does not lead", retry: true };
+    }
+    if (decodeEntryData(request.data).kind !== "machine") {
+      throw new CoveyError(Code.invalidArgument, "only the machine's data is proposed from afar", {
+        sent: false,
+      });
     }
     try {
       const result = await group.proposeHere(request.data, {});

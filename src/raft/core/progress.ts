@@ -29,6 +29,8 @@ export class Progress {
   pendingSnapshot: LogIndex = 0 as LogIndex;
   /** Whether it was heard of since the last check of the quorum. */
   recentActive: boolean;
+  /** Whether it was heard of between the last check and the one before. */
+  wasActive = false;
   /** The highest commit index that it was told. */
   sentCommit: LogIndex = 0 as LogIndex;
   /** The highest round of heartbeats that it answered (see reads.ts). */

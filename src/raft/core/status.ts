@@ -12,7 +12,7 @@ export interface MemberStatus {
   readonly state: ProgressState;
   readonly paused: boolean;
   readonly pendingSnapshot: LogIndex;
-  /** Whether it was heard of since the quorum was last checked. */
+  /** Whether it was heard of within the last one to two election timeouts. */
   readonly recentActive: boolean;
   readonly inflightMessages: number;
   readonly inflightBytes: number;
@@ -82,7 +82,7 @@ function memberStatuses(replica: Replica): MemberStatus[] {
       state: progress.state,
       paused: progress.isPaused(),
       pendingSnapshot: progress.pendingSnapshot,
-      recentActive: progress.recentActive,
+      recentActive: progress.recentActive || progress.wasActive,
       inflightMessages: progress.inflights.count,
       inflightBytes: progress.inflights.bytes,
     };

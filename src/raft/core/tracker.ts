@@ -99,7 +99,10 @@ export class Tracker {
   }
 
   forgetActive(): void {
-    for (const progress of this.#progress.values()) progress.recentActive = false;
+    for (const progress of this.#progress.values()) {
+      progress.wasActive = progress.recentActive;
+      progress.recentActive = false;
+    }
   }
 
   clearVotes(): void {

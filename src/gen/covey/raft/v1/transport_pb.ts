@@ -12,7 +12,7 @@ import type { Message as Message$1 } from "npm:@bufbuild/protobuf@2.17.0";
  * Describes the file covey/raft/v1/transport.proto.
  */
 export const file_covey_raft_v1_transport: GenFile = /*@__PURE__*/
-  fileDesc("Ch1jb3ZleS9yYWZ0L3YxL3RyYW5zcG9ydC5wcm90bxINY292ZXkucmFmdC52MSKYAQoFSGVsbG8SEwoLdmVyc2lvbl9taW4YASABKA0SEwoLdmVyc2lvbl9tYXgYAiABKA0SEgoKY2x1c3Rlcl9pZBgDIAEoCRIPCgdub2RlX2lkGAQgASgJEgwKBG5hbWUYBSABKAkSDwoHcGVlcl9pZBgGIAEoCRIPCgdhZGRyZXNzGAcgASgJEhAKCGluc3RhbmNlGAggASgEIqgBCgVGcmFtZRIjCgVoZWxsbxgBIAEoCzIULmNvdmV5LnJhZnQudjEuSGVsbG8SKAoIbWVzc2FnZXMYAiADKAsyFi5jb3ZleS5yYWZ0LnYxLk1lc3NhZ2USEwoLc2VudF9taWNyb3MYAyABKAQSEwoLZWNob19taWNyb3MYBCABKAQSEwoLaGVsZF9taWNyb3MYBSABKAQSEQoJbG93X3NwYWNlGAYgASgIIpkCCgdNZXNzYWdlEg0KBWdyb3VwGAEgASgNEgwKBHR5cGUYAiABKA0SDAoEZnJvbRgDIAEoBBIKCgJ0bxgEIAEoBBIMCgR0ZXJtGAUgASgEEhAKCGxvZ190ZXJtGAYgASgEEg0KBWluZGV4GAcgASgEEiUKB2VudHJpZXMYCCADKAsyFC5jb3ZleS5yYWZ0LnYxLkVudHJ5Eg4KBmNvbW1pdBgJIAEoBBIOCgZyZWplY3QYCiABKAgSEwoLcmVqZWN0X2hpbnQYCyABKAQSDgoGZm9yY2VkGAwgASgIEg0KBXJvdW5kGA0gASgEEi0KCHNuYXBzaG90GA4gASgLMhsuY292ZXkucmFmdC52MS5TbmFwc2hvdE1ldGEiMQoFRW50cnkSDAoEdGVybRgBIAEoBBIMCgR0eXBlGAIgASgNEgwKBGRhdGEYAyABKAwiQgoMU25hcHNob3RNZXRhEg0KBWluZGV4GAEgASgEEgwKBHRlcm0YAiABKAQSFQoNY29uZmlndXJhdGlvbhgDIAEoDCJYCg1TbmFwc2hvdENodW5rEikKBGhlYWQYASABKAsyGy5jb3ZleS5yYWZ0LnYxLlNuYXBzaG90SGVhZBIOCgZvZmZzZXQYAiABKAQSDAoEZGF0YRgDIAEoDCKMAQoMU25hcHNob3RIZWFkEiMKBWhlbGxvGAEgASgLMhQuY292ZXkucmFmdC52MS5IZWxsbxInCgdtZXNzYWdlGAIgASgLMhYuY292ZXkucmFmdC52MS5NZXNzYWdlEg0KBWdyb3VwGAMgASgNEg0KBWJ5dGVzGAQgASgEEhAKCGNoZWNrc3VtGAUgASgNIlUKEFNuYXBzaG90UHJvZ3Jlc3MSIwoFaGVsbG8YASABKAsyFC5jb3ZleS5yYWZ0LnYxLkhlbGxvEg4KBm9mZnNldBgCIAEoBBIMCgRkb25lGAMgASgIIkEKDlByb3Bvc2VSZXF1ZXN0EhIKCmNsdXN0ZXJfaWQYASABKAkSDQoFZ3JvdXAYAiABKA0SDAoEZGF0YRgDIAEoDCJQCg9Qcm9wb3NlUmVzcG9uc2USDgoGcmVzdWx0GAEgASgMEg0KBWluZGV4GAIgASgEEg8KB3JlZnVzZWQYAyABKAkSDQoFcmV0cnkYBCABKAgiOAoPSWRlbnRpZnlSZXF1ZXN0EiUKBWFza2VyGAEgASgLMhYuY292ZXkucmFmdC52MS5Gb3VuZGVyImoKB0ZvdW5kZXISDwoHbm9kZV9pZBgBIAEoCRIMCgRuYW1lGAIgASgJEg8KB2FkZHJlc3MYAyABKAkSDQoFa25vd24YBCADKAkSDgoGZXhwZWN0GAUgASgNEhAKCGNvbXBsZXRlGAYgASgIInUKEElkZW50aWZ5UmVzcG9uc2USJAoEc2VsZhgBIAEoCzIWLmNvdmV5LnJhZnQudjEuRm91bmRlchISCgpjbHVzdGVyX2lkGAIgASgJEicKCGZvdW5kZXJzGAMgAygLMhUuY292ZXkucmFmdC52MS5NZW1iZXIiSQoGTWVtYmVyEg8KB3JlcGxpY2EYASABKAQSDwoHbm9kZV9pZBgCIAEoCRIMCgRuYW1lGAMgASgJEg8KB2FkZHJlc3MYBCABKAkifAoNSW52aXRlUmVxdWVzdBISCgpjbHVzdGVyX2lkGAEgASgJEg0KBWdyb3VwGAIgASgNEg8KB3JlcGxpY2EYAyABKAQSDwoHbm9kZV9pZBgEIAEoCRImCgdtZW1iZXJzGAUgAygLMhUuY292ZXkucmFmdC52MS5NZW1iZXIiEAoOSW52aXRlUmVzcG9uc2UiRgoNRm9sbG93UmVxdWVzdBISCgpjbHVzdGVyX2lkGAEgASgJEg0KBWdyb3VwGAIgASgNEhIKCmZyb21faW5kZXgYAyABKAQihwEKDkZvbGxvd1Jlc3BvbnNlEg0KBWluZGV4GAEgASgEEiUKB2VudHJpZXMYAiADKAsyFC5jb3ZleS5yYWZ0LnYxLkVudHJ5Ei8KCHNuYXBzaG90GAMgASgLMh0uY292ZXkucmFmdC52MS5Gb2xsb3dTbmFwc2hvdBIOCgZjb21taXQYBCABKAQiVwoORm9sbG93U25hcHNob3QSKQoEbWV0YRgBIAEoCzIbLmNvdmV5LnJhZnQudjEuU25hcHNob3RNZXRhEgwKBGRhdGEYAiABKAwSDAoEbGFzdBgDIAEoCDL3AwoJVHJhbnNwb3J0EjkKB0NvbnRyb2wSFC5jb3ZleS5yYWZ0LnYxLkZyYW1lGhQuY292ZXkucmFmdC52MS5GcmFtZSgBMAESNQoDTG9nEhQuY292ZXkucmFmdC52MS5GcmFtZRoULmNvdmV5LnJhZnQudjEuRnJhbWUoATABElEKDFNlbmRTbmFwc2hvdBIcLmNvdmV5LnJhZnQudjEuU25hcHNob3RDaHVuaxofLmNvdmV5LnJhZnQudjEuU25hcHNob3RQcm9ncmVzcygBMAESSAoHUHJvcG9zZRIdLmNvdmV5LnJhZnQudjEuUHJvcG9zZVJlcXVlc3QaHi5jb3ZleS5yYWZ0LnYxLlByb3Bvc2VSZXNwb25zZRJLCghJZGVudGlmeRIeLmNvdmV5LnJhZnQudjEuSWRlbnRpZnlSZXF1ZXN0Gh8uY292ZXkucmFmdC52MS5JZGVudGlmeVJlc3BvbnNlEkUKBkludml0ZRIcLmNvdmV5LnJhZnQudjEuSW52aXRlUmVxdWVzdBodLmNvdmV5LnJhZnQudjEuSW52aXRlUmVzcG9uc2USRwoGRm9sbG93EhwuY292ZXkucmFmdC52MS5Gb2xsb3dSZXF1ZXN0Gh0uY292ZXkucmFmdC52MS5Gb2xsb3dSZXNwb25zZTABYgZwcm90bzM");
+  fileDesc("Ch1jb3ZleS9yYWZ0L3YxL3RyYW5zcG9ydC5wcm90bxINY292ZXkucmFmdC52MSKYAQoFSGVsbG8SEwoLdmVyc2lvbl9taW4YASABKA0SEwoLdmVyc2lvbl9tYXgYAiABKA0SEgoKY2x1c3Rlcl9pZBgDIAEoCRIPCgdub2RlX2lkGAQgASgJEgwKBG5hbWUYBSABKAkSDwoHcGVlcl9pZBgGIAEoCRIPCgdhZGRyZXNzGAcgASgJEhAKCGluc3RhbmNlGAggASgEItEBCgVGcmFtZRIjCgVoZWxsbxgBIAEoCzIULmNvdmV5LnJhZnQudjEuSGVsbG8SKAoIbWVzc2FnZXMYAiADKAsyFi5jb3ZleS5yYWZ0LnYxLk1lc3NhZ2USEwoLc2VudF9taWNyb3MYAyABKAQSEwoLZWNob19taWNyb3MYBCABKAQSEwoLaGVsZF9taWNyb3MYBSABKAQSEQoJbG93X3NwYWNlGAYgASgIEicKB3JlbW92ZWQYByADKAsyFi5jb3ZleS5yYWZ0LnYxLlJlcGxpY2EiKQoHUmVwbGljYRINCgVncm91cBgBIAEoDRIPCgdyZXBsaWNhGAIgASgEIpkCCgdNZXNzYWdlEg0KBWdyb3VwGAEgASgNEgwKBHR5cGUYAiABKA0SDAoEZnJvbRgDIAEoBBIKCgJ0bxgEIAEoBBIMCgR0ZXJtGAUgASgEEhAKCGxvZ190ZXJtGAYgASgEEg0KBWluZGV4GAcgASgEEiUKB2VudHJpZXMYCCADKAsyFC5jb3ZleS5yYWZ0LnYxLkVudHJ5Eg4KBmNvbW1pdBgJIAEoBBIOCgZyZWplY3QYCiABKAgSEwoLcmVqZWN0X2hpbnQYCyABKAQSDgoGZm9yY2VkGAwgASgIEg0KBXJvdW5kGA0gASgEEi0KCHNuYXBzaG90GA4gASgLMhsuY292ZXkucmFmdC52MS5TbmFwc2hvdE1ldGEiMQoFRW50cnkSDAoEdGVybRgBIAEoBBIMCgR0eXBlGAIgASgNEgwKBGRhdGEYAyABKAwiQgoMU25hcHNob3RNZXRhEg0KBWluZGV4GAEgASgEEgwKBHRlcm0YAiABKAQSFQoNY29uZmlndXJhdGlvbhgDIAEoDCJYCg1TbmFwc2hvdENodW5rEikKBGhlYWQYASABKAsyGy5jb3ZleS5yYWZ0LnYxLlNuYXBzaG90SGVhZBIOCgZvZmZzZXQYAiABKAQSDAoEZGF0YRgDIAEoDCKMAQoMU25hcHNob3RIZWFkEiMKBWhlbGxvGAEgASgLMhQuY292ZXkucmFmdC52MS5IZWxsbxInCgdtZXNzYWdlGAIgASgLMhYuY292ZXkucmFmdC52MS5NZXNzYWdlEg0KBWdyb3VwGAMgASgNEg0KBWJ5dGVzGAQgASgEEhAKCGNoZWNrc3VtGAUgASgNIlUKEFNuYXBzaG90UHJvZ3Jlc3MSIwoFaGVsbG8YASABKAsyFC5jb3ZleS5yYWZ0LnYxLkhlbGxvEg4KBm9mZnNldBgCIAEoBBIMCgRkb25lGAMgASgIIkEKDlByb3Bvc2VSZXF1ZXN0EhIKCmNsdXN0ZXJfaWQYASABKAkSDQoFZ3JvdXAYAiABKA0SDAoEZGF0YRgDIAEoDCJQCg9Qcm9wb3NlUmVzcG9uc2USDgoGcmVzdWx0GAEgASgMEg0KBWluZGV4GAIgASgEEg8KB3JlZnVzZWQYAyABKAkSDQoFcmV0cnkYBCABKAgiOAoPSWRlbnRpZnlSZXF1ZXN0EiUKBWFza2VyGAEgASgLMhYuY292ZXkucmFmdC52MS5Gb3VuZGVyImoKB0ZvdW5kZXISDwoHbm9kZV9pZBgBIAEoCRIMCgRuYW1lGAIgASgJEg8KB2FkZHJlc3MYAyABKAkSDQoFa25vd24YBCADKAkSDgoGZXhwZWN0GAUgASgNEhAKCGNvbXBsZXRlGAYgASgIInUKEElkZW50aWZ5UmVzcG9uc2USJAoEc2VsZhgBIAEoCzIWLmNvdmV5LnJhZnQudjEuRm91bmRlchISCgpjbHVzdGVyX2lkGAIgASgJEicKCGZvdW5kZXJzGAMgAygLMhUuY292ZXkucmFmdC52MS5NZW1iZXIiSQoGTWVtYmVyEg8KB3JlcGxpY2EYASABKAQSDwoHbm9kZV9pZBgCIAEoCRIMCgRuYW1lGAMgASgJEg8KB2FkZHJlc3MYBCABKAkifAoNSW52aXRlUmVxdWVzdBISCgpjbHVzdGVyX2lkGAEgASgJEg0KBWdyb3VwGAIgASgNEg8KB3JlcGxpY2EYAyABKAQSDwoHbm9kZV9pZBgEIAEoCRImCgdtZW1iZXJzGAUgAygLMhUuY292ZXkucmFmdC52MS5NZW1iZXIiEAoOSW52aXRlUmVzcG9uc2UiRgoNRm9sbG93UmVxdWVzdBISCgpjbHVzdGVyX2lkGAEgASgJEg0KBWdyb3VwGAIgASgNEhIKCmZyb21faW5kZXgYAyABKAQihwEKDkZvbGxvd1Jlc3BvbnNlEg0KBWluZGV4GAEgASgEEiUKB2VudHJpZXMYAiADKAsyFC5jb3ZleS5yYWZ0LnYxLkVudHJ5Ei8KCHNuYXBzaG90GAMgASgLMh0uY292ZXkucmFmdC52MS5Gb2xsb3dTbmFwc2hvdBIOCgZjb21taXQYBCABKAQiVwoORm9sbG93U25hcHNob3QSKQoEbWV0YRgBIAEoCzIbLmNvdmV5LnJhZnQudjEuU25hcHNob3RNZXRhEgwKBGRhdGEYAiABKAwSDAoEbGFzdBgDIAEoCDL3AwoJVHJhbnNwb3J0EjkKB0NvbnRyb2wSFC5jb3ZleS5yYWZ0LnYxLkZyYW1lGhQuY292ZXkucmFmdC52MS5GcmFtZSgBMAESNQoDTG9nEhQuY292ZXkucmFmdC52MS5GcmFtZRoULmNvdmV5LnJhZnQudjEuRnJhbWUoATABElEKDFNlbmRTbmFwc2hvdBIcLmNvdmV5LnJhZnQudjEuU25hcHNob3RDaHVuaxofLmNvdmV5LnJhZnQudjEuU25hcHNob3RQcm9ncmVzcygBMAESSAoHUHJvcG9zZRIdLmNvdmV5LnJhZnQudjEuUHJvcG9zZVJlcXVlc3QaHi5jb3ZleS5yYWZ0LnYxLlByb3Bvc2VSZXNwb25zZRJLCghJZGVudGlmeRIeLmNvdmV5LnJhZnQudjEuSWRlbnRpZnlSZXF1ZXN0Gh8uY292ZXkucmFmdC52MS5JZGVudGlmeVJlc3BvbnNlEkUKBkludml0ZRIcLmNvdmV5LnJhZnQudjEuSW52aXRlUmVxdWVzdBodLmNvdmV5LnJhZnQudjEuSW52aXRlUmVzcG9uc2USRwoGRm9sbG93EhwuY292ZXkucmFmdC52MS5Gb2xsb3dSZXF1ZXN0Gh0uY292ZXkucmFmdC52MS5Gb2xsb3dSZXNwb25zZTABYgZwcm90bzM");
 
 /**
  * @generated from message covey.raft.v1.Hello
@@ -117,6 +117,13 @@ export type Frame = Message$1<"covey.raft.v1.Frame"> & {
    * @generated from field: bool low_space = 6;
    */
   lowSpace: boolean;
+
+  /**
+   * Replicas of the receiver that were removed from their groups, and do not know it yet.
+   *
+   * @generated from field: repeated covey.raft.v1.Replica removed = 7;
+   */
+  removed: Replica[];
 };
 
 /**
@@ -125,6 +132,28 @@ export type Frame = Message$1<"covey.raft.v1.Frame"> & {
  */
 export const FrameSchema: GenMessage<Frame> = /*@__PURE__*/
   messageDesc(file_covey_raft_v1_transport, 1);
+
+/**
+ * @generated from message covey.raft.v1.Replica
+ */
+export type Replica = Message$1<"covey.raft.v1.Replica"> & {
+  /**
+   * @generated from field: uint32 group = 1;
+   */
+  group: number;
+
+  /**
+   * @generated from field: uint64 replica = 2;
+   */
+  replica: bigint;
+};
+
+/**
+ * Describes the message covey.raft.v1.Replica.
+ * Use `create(ReplicaSchema)` to create a new message.
+ */
+export const ReplicaSchema: GenMessage<Replica> = /*@__PURE__*/
+  messageDesc(file_covey_raft_v1_transport, 2);
 
 /**
  * Message is one message between two replicas of a group, as the core makes it. The numbers of the
@@ -209,7 +238,7 @@ export type Message = Message$1<"covey.raft.v1.Message"> & {
  * Use `create(MessageSchema)` to create a new message.
  */
 export const MessageSchema: GenMessage<Message> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_transport, 2);
+  messageDesc(file_covey_raft_v1_transport, 3);
 
 /**
  * An Entry's index follows from its place.
@@ -240,7 +269,7 @@ export type Entry = Message$1<"covey.raft.v1.Entry"> & {
  * Use `create(EntrySchema)` to create a new message.
  */
 export const EntrySchema: GenMessage<Entry> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_transport, 3);
+  messageDesc(file_covey_raft_v1_transport, 4);
 
 /**
  * @generated from message covey.raft.v1.SnapshotMeta
@@ -269,7 +298,7 @@ export type SnapshotMeta = Message$1<"covey.raft.v1.SnapshotMeta"> & {
  * Use `create(SnapshotMetaSchema)` to create a new message.
  */
 export const SnapshotMetaSchema: GenMessage<SnapshotMeta> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_transport, 4);
+  messageDesc(file_covey_raft_v1_transport, 5);
 
 /**
  * @generated from message covey.raft.v1.SnapshotChunk
@@ -300,7 +329,7 @@ export type SnapshotChunk = Message$1<"covey.raft.v1.SnapshotChunk"> & {
  * Use `create(SnapshotChunkSchema)` to create a new message.
  */
 export const SnapshotChunkSchema: GenMessage<SnapshotChunk> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_transport, 5);
+  messageDesc(file_covey_raft_v1_transport, 6);
 
 /**
  * @generated from message covey.raft.v1.SnapshotHead
@@ -339,7 +368,7 @@ export type SnapshotHead = Message$1<"covey.raft.v1.SnapshotHead"> & {
  * Use `create(SnapshotHeadSchema)` to create a new message.
  */
 export const SnapshotHeadSchema: GenMessage<SnapshotHead> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_transport, 6);
+  messageDesc(file_covey_raft_v1_transport, 7);
 
 /**
  * @generated from message covey.raft.v1.SnapshotProgress
@@ -368,7 +397,7 @@ export type SnapshotProgress = Message$1<"covey.raft.v1.SnapshotProgress"> & {
  * Use `create(SnapshotProgressSchema)` to create a new message.
  */
 export const SnapshotProgressSchema: GenMessage<SnapshotProgress> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_transport, 7);
+  messageDesc(file_covey_raft_v1_transport, 8);
 
 /**
  * @generated from message covey.raft.v1.ProposeRequest
@@ -395,7 +424,7 @@ export type ProposeRequest = Message$1<"covey.raft.v1.ProposeRequest"> & {
  * Use `create(ProposeRequestSchema)` to create a new message.
  */
 export const ProposeRequestSchema: GenMessage<ProposeRequest> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_transport, 8);
+  messageDesc(file_covey_raft_v1_transport, 9);
 
 /**
  * @generated from message covey.raft.v1.ProposeResponse
@@ -431,7 +460,7 @@ export type ProposeResponse = Message$1<"covey.raft.v1.ProposeResponse"> & {
  * Use `create(ProposeResponseSchema)` to create a new message.
  */
 export const ProposeResponseSchema: GenMessage<ProposeResponse> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_transport, 9);
+  messageDesc(file_covey_raft_v1_transport, 10);
 
 /**
  * @generated from message covey.raft.v1.IdentifyRequest
@@ -450,7 +479,7 @@ export type IdentifyRequest = Message$1<"covey.raft.v1.IdentifyRequest"> & {
  * Use `create(IdentifyRequestSchema)` to create a new message.
  */
 export const IdentifyRequestSchema: GenMessage<IdentifyRequest> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_transport, 10);
+  messageDesc(file_covey_raft_v1_transport, 11);
 
 /**
  * A Founder is a node that is to found a cluster, as it sees itself.
@@ -500,7 +529,7 @@ export type Founder = Message$1<"covey.raft.v1.Founder"> & {
  * Use `create(FounderSchema)` to create a new message.
  */
 export const FounderSchema: GenMessage<Founder> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_transport, 11);
+  messageDesc(file_covey_raft_v1_transport, 12);
 
 /**
  * @generated from message covey.raft.v1.IdentifyResponse
@@ -519,7 +548,8 @@ export type IdentifyResponse = Message$1<"covey.raft.v1.IdentifyResponse"> & {
   clusterId: string;
 
   /**
-   * Who founded the cluster; replica ids count from 1 in this order.
+   * Who founded the cluster; replica ids count from 1 in this order. Before that, who is to found it
+   * as far as the sender knows, without replica ids.
    *
    * @generated from field: repeated covey.raft.v1.Member founders = 3;
    */
@@ -531,7 +561,7 @@ export type IdentifyResponse = Message$1<"covey.raft.v1.IdentifyResponse"> & {
  * Use `create(IdentifyResponseSchema)` to create a new message.
  */
 export const IdentifyResponseSchema: GenMessage<IdentifyResponse> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_transport, 12);
+  messageDesc(file_covey_raft_v1_transport, 13);
 
 /**
  * @generated from message covey.raft.v1.Member
@@ -563,7 +593,7 @@ export type Member = Message$1<"covey.raft.v1.Member"> & {
  * Use `create(MemberSchema)` to create a new message.
  */
 export const MemberSchema: GenMessage<Member> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_transport, 13);
+  messageDesc(file_covey_raft_v1_transport, 14);
 
 /**
  * @generated from message covey.raft.v1.InviteRequest
@@ -604,7 +634,7 @@ export type InviteRequest = Message$1<"covey.raft.v1.InviteRequest"> & {
  * Use `create(InviteRequestSchema)` to create a new message.
  */
 export const InviteRequestSchema: GenMessage<InviteRequest> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_transport, 14);
+  messageDesc(file_covey_raft_v1_transport, 15);
 
 /**
  * @generated from message covey.raft.v1.InviteResponse
@@ -617,7 +647,7 @@ export type InviteResponse = Message$1<"covey.raft.v1.InviteResponse"> & {
  * Use `create(InviteResponseSchema)` to create a new message.
  */
 export const InviteResponseSchema: GenMessage<InviteResponse> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_transport, 15);
+  messageDesc(file_covey_raft_v1_transport, 16);
 
 /**
  * @generated from message covey.raft.v1.FollowRequest
@@ -646,7 +676,7 @@ export type FollowRequest = Message$1<"covey.raft.v1.FollowRequest"> & {
  * Use `create(FollowRequestSchema)` to create a new message.
  */
 export const FollowRequestSchema: GenMessage<FollowRequest> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_transport, 16);
+  messageDesc(file_covey_raft_v1_transport, 17);
 
 /**
  * @generated from message covey.raft.v1.FollowResponse
@@ -684,7 +714,7 @@ export type FollowResponse = Message$1<"covey.raft.v1.FollowResponse"> & {
  * Use `create(FollowResponseSchema)` to create a new message.
  */
 export const FollowResponseSchema: GenMessage<FollowResponse> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_transport, 17);
+  messageDesc(file_covey_raft_v1_transport, 18);
 
 /**
  * @generated from message covey.raft.v1.FollowSnapshot
@@ -711,7 +741,7 @@ export type FollowSnapshot = Message$1<"covey.raft.v1.FollowSnapshot"> & {
  * Use `create(FollowSnapshotSchema)` to create a new message.
  */
 export const FollowSnapshotSchema: GenMessage<FollowSnapshot> = /*@__PURE__*/
-  messageDesc(file_covey_raft_v1_transport, 18);
+  messageDesc(file_covey_raft_v1_transport, 19);
 
 /**
  * Transport carries the messages of all groups between two nodes. On each stream the first frame

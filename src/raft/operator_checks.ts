@@ -1,0 +1,78 @@
+/** Whether a change that an operator asks for is one that the group can live with. */
+import { Code, CoveyError } from "../base/error.ts";
+import { rootGroup } from "./cluster.ts";
+import type { MemberStatus, Status } from "./core/status.ts";
+import type { GroupOfAny } from "./group_types.ts";
+import type { Member } from "./members.ts";
+
+/** A learner that lacks no more entries than this has caught up. */
+const behindMax = 1_000;
+
+/** Throws when the group could not go on without this replica. */
+export function checkRemoval(group: GroupOfAny, replica: number): void {
+  const status = group.status();
+  const { voters } = status.configuration;
+  if (group.members.get(replica) === undefined) throw unknownReplica(group, replica);
+  if (voters.includes(replica)) {
+    if (voters.length === 1) {
+      throw new CoveyError(
+        Code.failedPrecondition,
+        `replica ${replica} is the only voter: add another one first`,
+      );
+    }
+    const alive = status.members.filter(({ id, recentActive }) =>
+      voters.includes(id) && (recentActive || id === status.id)
+    ).map(({ id }) => id);
+    const left = voters.filter((id) => id !== replica);
+    const leftAlive = left.filter((id) => alive.includes(id)).length;
+    // The change must be committed by the old majority, and the new one must be able to go on.
+    if (
+      alive.length <= Math.floor(voters.length / 2) || leftAlive <= Math.floor(left.length / 2)
+    ) {
+      throw new CoveyError(
+        Code.failedPrecondition,
+        `without replica ${replica} only ${leftAlive} of ${left.length} voters would be there, ` +
+          "which is no majority: bring another voter back or add one first",
+      );
+    }
+  }
+}
+
+/** Why a node cannot become a replica, or go on becoming one, as it is. */
+export function additionProblem(
+  group: GroupOfAny,
+  name: string,
+  { member, isInCluster }: { readonly member: Member | undefined; readonly isInCluster: boolean },
+): CoveyError | undefined {
+  if (group.id !== rootGroup) {
+    return isInCluster ? undefined : new CoveyError(
+      Code.failedPrecondition,
+      `node ${name} is in no cluster yet: add it to the key-value group first`,
+    );
+  }
+  if (isInCluster) {
+    return member !== undefined ? undefined : new CoveyError(
+      Code.failedPrecondition,
+      `node ${name} was removed from this cluster: stop it and give it an empty data directory`,
+    );
+  }
+  if (member === undefined) return undefined;
+  // It has forgotten how it voted, and what it acknowledged.
+  const { configuration, members } = group.status();
+  const match = members.find(({ id }) => id === member.replica)?.match ?? 0;
+  if (match === 0 && configuration.learners.includes(member.replica)) return undefined;
+  return new CoveyError(
+    Code.failedPrecondition,
+    `node ${name} was replica ${member.replica}, and its data is gone: remove replica ` +
+      `${member.replica}, and start the node with an empty data directory`,
+  );
+}
+
+export function unknownReplica(group: GroupOfAny, replica: number): CoveyError {
+  return new CoveyError(Code.notFound, `group ${group.name} has no replica ${replica}`);
+}
+
+export function hasCaughtUp(status: Status, progress: MemberStatus): boolean {
+  return progress.recentActive && progress.match + behindMax >= status.lastIndex &&
+    progress.match >= status.committed - behindMax && progress.match > 0;
+}
