@@ -1,20 +1,29 @@
 /** `covey agent`: a node in the foreground. */
 import { checkFiles } from "../config/files.ts";
 import { loadConfig, type LoadedConfig } from "../config/load.ts";
+import { type Host, NetError } from "../runtime/port.ts";
 import { startLoaded } from "../start.ts";
 import { version } from "../version.ts";
 import { type ConfigFlags, loadRequest } from "./config_flags.ts";
 import type { CliContext } from "./context.ts";
+import { programToType } from "./program.ts";
 
 /** The flags of `covey agent`. */
 export interface AgentFlags extends ConfigFlags {
   readonly json?: boolean;
+  /** For whoever starts agents that must not outlive it: see {@link AgentOptions}. */
+  readonly "while-input-lasts"?: boolean;
 }
 
 /** What the agent is told beside its configuration. */
 export interface AgentOptions {
   /** Print one line with `"event":"ready"` and every bound address once it serves. */
   readonly json: boolean;
+  /**
+   * End, as at SIGTERM, when standard input ends. It is a pipe from whoever started the agent, which
+   * the kernel closes when that process ends, however it ends.
+   */
+  readonly whileInputLasts?: boolean;
   /** For trying out: memory only, loopback only, anonymous peers may do everything. */
   readonly dev: boolean;
 }
@@ -26,6 +35,7 @@ export async function agent(this: CliContext, flags: AgentFlags): Promise<void> 
   await runAgent(this, loaded, {
     json: flags.json === true,
     dev: flags.dev === true,
+    whileInputLasts: flags["while-input-lasts"] === true,
   });
 }
 
@@ -43,6 +53,7 @@ export async function runAgent(
     runtime.host.onSignal("SIGTERM", stop),
     runtime.host.onSignal("SIGINT", stop),
   ];
+  if (options.whileInputLasts) void inputEnd(runtime.host).then(stop);
   // Stopped in any case: when whoever was to read the ready line is gone, for instance.
   await using node = await startLoaded(runtime, loaded, { dev: options.dev });
   const { name, nodeId, listeners } = node;
@@ -50,7 +61,7 @@ export async function runAgent(
   if (options.json) await context.printJson(ready);
   else {
     const trial = options.dev ? programToType(runtime.host.executable) : undefined;
-    await context.print(describeReady(name, listeners, trial));
+    await context.print(describeReady(name, listeners, trial, loaded.config.kv.enabled));
   }
   await stopped;
   // A second signal is the operator's impatience: the default action ends the process.
@@ -58,15 +69,14 @@ export async function runAgent(
   await node.stop();
 }
 
-/**
- * What to type in a shell for this program: the binary's whole path, since the PATH of somebody
- * who tries it out rarely has it; "covey" where Bun or Deno runs the source.
- */
-export function programToType(executable: string): string {
-  const name = executable.slice(executable.lastIndexOf("/") + 1);
-  if (!name.startsWith("covey")) return "covey";
-  const isPlain = /^[\w./:@%+=,-]+$/.test(executable);
-  return isPlain ? executable : `'${executable.replaceAll("'", "'\\''")}'`;
+/** Resolves when standard input has ended, or cannot be read any more. */
+async function inputEnd(host: Host): Promise<void> {
+  try {
+    for await (const chunk of host.stdin()) void chunk;
+  } catch (error) {
+    // A broken pipe is an end, too.
+    if (!(error instanceof NetError)) throw error;
+  }
 }
 
 /** `trial` is what to type for covey, where there is to be something to try. */
@@ -74,6 +84,7 @@ function describeReady(
   name: string,
   listeners: Readonly<Record<string, string>>,
   trial: string | undefined,
+  hasStore: boolean,
 ): string {
   const { mesh, admin, local, ...others } = listeners;
   const lines = [`covey ${version} node ${name} is ready`];
@@ -82,7 +93,14 @@ function describeReady(
   if (local !== undefined) lines.push(`  local  ${local}`);
   if (admin !== undefined) lines.push(`  admin  ${admin}`);
   if (trial !== undefined && mesh !== undefined) {
-    lines.push("try, in another terminal:", `  ${trial} call ${mesh} covey.node.v1.Node/Info '{}'`);
+    lines.push("try, in another terminal:");
+    if (hasStore) {
+      lines.push(
+        `  ${trial} kv put greeting hello --node ${mesh}`,
+        `  ${trial} kv get greeting --node ${mesh}`,
+      );
+    }
+    lines.push(`  ${trial} call ${mesh} covey.node.v1.Node/Info '{}'`);
     if (admin !== undefined) {
       lines.push(
         `  curl ${admin}/v1/status`,

@@ -3,10 +3,9 @@
  * out for unary calls, one a line for streams.
  */
 import { type DescMethod, type Message, toJson } from "npm:@bufbuild/protobuf@2.17.0";
-import { type Address, parseAddress } from "../base/address.ts";
+import type { Address } from "../base/address.ts";
 import { decodeText } from "../base/bytes.ts";
 import { Code, CoveyError } from "../base/error.ts";
-import { parseDuration } from "../config/units.ts";
 import type { Runtime, TlsOptions } from "../runtime/port.ts";
 import { Channel } from "../ttrpc/channel.ts";
 import { callMethod } from "../ttrpc/client.ts";
@@ -23,12 +22,14 @@ import { explainFailure } from "./call_failure.ts";
 import { CallInput } from "./call_input.ts";
 import type { CliContext } from "./context.ts";
 import { UsageError } from "./exit.ts";
+import { parseTarget } from "./target.ts";
 
 /** The flags of `covey call`. */
 export interface CallFlags {
   readonly list?: boolean;
   readonly metadata?: readonly string[];
-  readonly timeout?: string;
+  /** Milliseconds. */
+  readonly timeout?: number;
   readonly proto?: string;
   readonly "certificate-file"?: string;
   readonly "key-file"?: string;
@@ -48,7 +49,7 @@ export async function call(
   input?: string,
 ): Promise<void> {
   const { runtime } = this;
-  const timeoutMs = flags.timeout === undefined ? undefined : parseTimeout(flags.timeout);
+  const timeoutMs = flags.timeout;
   const metadata = parseMetadata(flags.metadata ?? []);
   const parsed = parseTarget(runtime, address);
   const tls = await readTls(runtime, flags, parsed);
@@ -174,14 +175,6 @@ async function list(
   }
 }
 
-function parseTimeout(text: string): number {
-  const parsed = parseDuration(text);
-  if (!parsed.ok || parsed.value <= 0) {
-    throw new UsageError(`--timeout ${JSON.stringify(text)}: give a duration such as 500ms or 5s`);
-  }
-  return parsed.value;
-}
-
 function parseMetadata(pairs: readonly string[]): Record<string, string[]> {
   const metadata: Record<string, string[]> = Object.create(null);
   for (const pair of pairs) {
@@ -192,26 +185,6 @@ function parseMetadata(pairs: readonly string[]): Record<string, string[]> {
     (metadata[pair.slice(0, equals).toLowerCase()] ??= []).push(pair.slice(equals + 1));
   }
   return metadata;
-}
-
-function parseTarget(runtime: Runtime, text: string): Address {
-  let address: Address;
-  try {
-    address = parseAddress(text);
-  } catch (error) {
-    // The scheme is what people leave out, or take from the browser.
-    const place = /^(?:https?:\/\/)?([^/:]+:\d+)\/?$/.exec(text)?.[1];
-    const guess = place === undefined ? "" : `; did you mean tcp://${place}?`;
-    throw new UsageError(CoveyError.from(error).rawMessage + guess);
-  }
-  const { vsock, abstractSockets } = runtime.features;
-  if ((address.kind === "vsock" && !vsock) || (address.kind === "abstract" && !abstractSockets)) {
-    throw new UsageError(
-      `address ${JSON.stringify(text)}: ${runtime.name} ${runtime.version} has no ` +
-        `${address.kind} sockets here`,
-    );
-  }
-  return address;
 }
 
 async function readTls(

@@ -10,13 +10,12 @@ import {
   type Message,
 } from "npm:@bufbuild/protobuf@2.17.0";
 import { CoveyError } from "../base/error.ts";
-import { readJson } from "../config/json.ts";
 import { nearest } from "../config/nearest.ts";
-import { ConfigError } from "../config/problem.ts";
 import type { Runtime } from "../runtime/port.ts";
 import type { Descriptors } from "./call_descriptors.ts";
 import type { CliContext } from "./context.ts";
 import { UsageError } from "./exit.ts";
+import { parseJson } from "./json_input.ts";
 
 /** A line of input is a message: no longer than any message may be. */
 const lineBytesMax = 64 << 20;
@@ -96,40 +95,6 @@ export class CallInput {
       throw new UsageError(`${source}, line ${line}: ${CoveyError.from(error).rawMessage}`);
     }
   }
-}
-
-function parseJson(text: string, source: string, line: number): JsonValue {
-  try {
-    return JSON.parse(text, keepDigits);
-  } catch {
-    // The engines disagree on the words and on whether they say where; our own reader does.
-    throw new UsageError(`${source}, ${whereNotJson(text, line)}`);
-  }
-}
-
-/** Whole numbers that a double cannot hold keep their digits: protobuf reads 64 bits from text. */
-function keepDigits(
-  this: unknown,
-  _key: string,
-  value: unknown,
-  context?: { readonly source?: string },
-): unknown {
-  const exact = typeof value !== "number" || Number.isSafeInteger(value) ||
-    context?.source === undefined || !/^-?\d+$/.test(context.source);
-  return exact ? value : context.source;
-}
-
-function whereNotJson(text: string, line: number): string {
-  try {
-    readJson(text, "");
-  } catch (error) {
-    const problem = error instanceof ConfigError ? error.problems[0] : undefined;
-    if (problem?.origin.layer === "file") {
-      const { line: inner = 1, column = 1 } = problem.origin;
-      return `line ${line + inner - 1}, column ${column}: ${problem.message}`;
-    }
-  }
-  return `line ${line}: this is not valid JSON`;
 }
 
 /** The two mistakes that deserve better words than the library's. */

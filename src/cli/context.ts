@@ -10,6 +10,8 @@ export interface CliContext {
   readonly runtime: Runtime;
   /** Writes data to standard output; a newline is added when the text does not end in one. */
   print(text: string): Promise<void>;
+  /** Writes data to standard output as it is. */
+  write(data: string | Uint8Array): Promise<void>;
   /** Writes one object as one line of JSON to standard output. */
   printJson(value: unknown): Promise<void>;
   /** Writes one line for people to standard error. */
@@ -29,9 +31,9 @@ export interface OpenContext {
 export function openContext(runtime: Runtime): OpenContext {
   const { host } = runtime;
   let pending = "";
-  const write = async (text: string): Promise<void> => {
+  const write = async (data: string | Uint8Array): Promise<void> => {
     try {
-      await host.stdout(text);
+      await host.stdout(data);
     } catch (error) {
       if (error instanceof NetError && error.kind === "reset") throw new OutputClosed();
       throw error;
@@ -49,6 +51,7 @@ export function openContext(runtime: Runtime): OpenContext {
   const context: CliContext = {
     process,
     runtime,
+    write,
     print: (text) => write(text.endsWith("\n") ? text : `${text}\n`),
     printJson: (value) => write(`${JSON.stringify(value)}\n`),
     note: (text) => host.stderr(`covey: ${text}\n`),

@@ -4,7 +4,7 @@
  * that only works beside its package, fails here and not in the field.
  */
 import { create, fromBinary, toBinary } from "npm:@bufbuild/protobuf@2.17.0";
-import { toHex } from "../base/bytes.ts";
+import { encodeText, equalBytes, toHex } from "../base/bytes.ts";
 import { CoveyError } from "../base/error.ts";
 import { HealthCheckRequestSchema } from "../gen/grpc/health/v1/health_pb.ts";
 import type { Runtime } from "../runtime/port.ts";
@@ -85,13 +85,14 @@ const parts: Readonly<Record<string, (runtime: Runtime) => void | Promise<void>>
     });
     check(line.includes("a line"), "a log line was lost");
   },
-  "rpc, hono and connect": testNode,
+  "rpc, hono, connect, raft and kv": testNode,
 };
 
 /** A whole node in memory, called over a socket, over ttrpc and as HTTP with JSON. */
 async function testNode(runtime: Runtime): Promise<void> {
   const { startNode } = await import("../start.ts");
   const { Health } = await import("../gen/grpc/health/v1/health_pb.ts");
+  const { KV } = await import("../gen/covey/kv/v1/kv_pb.ts");
   const { createLog } = await import("../log.ts");
   const logger = await createLog(runtime, { level: "error", node: "self-test", format: "none" });
   await using node = await startNode({
@@ -103,6 +104,11 @@ async function testNode(runtime: Runtime): Promise<void> {
   });
   const client = node.rpc.client(Health, node.rpc.addresses[0], { peer: "covey" });
   check((await client.check({}, { timeoutMs: 5000 })).status === 1, "the node is not serving");
+  const kv = node.rpc.client(KV, node.rpc.addresses[0], { peer: "covey" });
+  const key = encodeText("covey");
+  await kv.put({ key, value: key }, { timeoutMs: 10_000 });
+  const { kvs } = await kv.range({ key }, { timeoutMs: 10_000 });
+  check(kvs.length === 1 && equalBytes(kvs[0].value, key), "the store lost a key");
   const { admin } = node.listeners;
   const live = await runtime.http.fetch(new Request(`${admin}/livez`));
   check(live.status === 200, `/livez answered ${live.status}`);

@@ -12,12 +12,12 @@ import {
 import process from "node:process";
 import { test } from "node:test";
 import { Code, CoveyError } from "../../src/base/error.ts";
+import { Raft } from "../../src/gen/covey/raft/v1/raft_pb.ts";
 import { Health } from "../../src/gen/grpc/health/v1/health_pb.ts";
 import { openChannel } from "../../src/standalone.ts";
 import { createClient } from "../../src/ttrpc/client.ts";
 import { version } from "../../src/version.ts";
 import { runCli, spawnCli } from "../support/cli.ts";
-import { programToType } from "../../src/cli/agent.ts";
 import { anyPorts, inFolder, withAgent } from "./agent_support.ts";
 
 const bound = /^tcp:\/\/127\.0\.0\.1:[1-9]\d*$/;
@@ -63,10 +63,24 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
         await assert.rejects(watch.next(), (error) =>
           error instanceof CoveyError && error.code === Code.unavailable);
         assert.deepEqual(await agent.ended, { code: 0, signal: null });
-        assert.deepEqual(readdirSync(`${folder}/data`).sort(), ["lock", "node.json"]);
+        assert.deepEqual(readdirSync(`${folder}/data`).sort(), [
+          ...["cluster.json", "lock", "node.json", "raft"],
+        ]);
       })
     ));
 }
+
+test("agent: one that is to end with its starter does so, drained, however that ends", () =>
+  inFolder((folder) =>
+    withAgent(
+      [...anyPorts, "--data", `${folder}/data`, "--while-input-lasts"],
+      async (agent) => {
+        agent.closeInput();
+        assert.deepEqual(await agent.ended, { code: 0, signal: null });
+        assert.ok(!readdirSync(`${folder}/data`).includes("covey.sock"));
+      },
+    )
+  ));
 
 test("agent: a second one on the same data exits with one line, the first goes on", () =>
   inFolder((folder) =>
@@ -192,14 +206,6 @@ test("agent: addresses are absolute, for whoever was started elsewhere", () =>
     }
   }));
 
-test("agent: what to type for covey", () => {
-  assert.equal(programToType("/opt/covey"), "/opt/covey");
-  assert.equal(programToType("/opt/it's a/covey-linux-x64"), "'/opt/it'\\''s a/covey-linux-x64'");
-  for (const engine of ["/usr/bin/deno", "/opt/covey/node_modules/bun/bin/bun.exe"]) {
-    assert.equal(programToType(engine), "covey");
-  }
-});
-
 test("agent: without --json a person is told where it serves and what to try next", async () => {
   // Port 0 a second time gives another port.
   const more = ["--listen", "tcp://127.0.0.1:0"];
@@ -226,6 +232,8 @@ test("agent: without --json a person is told where it serves and what to try nex
       `         ${second}`,
       `  admin  ${admin}`,
       "try, in another terminal:",
+      `  covey kv put greeting hello --node ${mesh}`,
+      `  covey kv get greeting --node ${mesh}`,
       `  covey call ${mesh} covey.node.v1.Node/Info '{}'`,
       `  curl ${admin}/v1/status`,
       `  curl -H 'content-type: application/json' -d '{}' ${admin}/covey.node.v1.Node/Info\n`,
@@ -249,23 +257,37 @@ test(
           }),
           folder: statSync(data).mtimeMs,
         });
-        const before = look();
-        assert.ok(Number(before.written) >= 0);
-        // Two sweeps of the server's connections, which come every second, are behind the watcher's
-        // keepalive: the agent was idle, and not merely asked too early.
+        assert.ok(Number(look().written) >= 0);
         using channel = await openChannel(ready.listeners.local, {
           peer: "covey",
           limits: { keepaliveIntervalMs: 1000 },
         });
         await channel.connect();
-        const start = channel.counters.receivedBytesTotal;
-        await new Promise<void>((resolve) => {
-          const timer = setInterval(() => {
-            if (channel.counters.receivedBytesTotal < start + 20) return;
-            clearInterval(timer);
-            resolve();
-          }, 50);
-        });
+        const raft = createClient(Raft, channel);
+        // Two sweeps of the server's connections, which come every second, are behind the watcher's
+        // keepalive: the agent was idle, and not merely asked too early.
+        const twoSweeps = () => {
+          const start = channel.counters.receivedBytesTotal;
+          return new Promise<void>((resolve) => {
+            const timer = setInterval(() => {
+              if (channel.counters.receivedBytesTotal < start + 20) return;
+              clearInterval(timer);
+              resolve();
+            }, 50);
+          });
+        };
+        // What founding a cluster of one takes is written at the beginning.
+        let before = look();
+        for (let tries = 0; tries < 5; tries++) {
+          await twoSweeps();
+          const { groups: [group] } = await raft.status({});
+          const isFounded = group !== undefined && group.appliedIndex > 0n &&
+            group.appliedIndex === group.lastIndex;
+          const after = look();
+          if (isFounded && JSON.stringify(after) === JSON.stringify(before)) break;
+          before = after;
+        }
+        await twoSweeps();
         assert.deepEqual(look(), before);
       })
     ),

@@ -25,6 +25,8 @@ export interface Agent {
   readonly ready: Ready;
   /** Sends a signal. Not by `child.kill`: Deno then says the signal ended it, whatever it did. */
   signal(name: NodeJS.Signals): void;
+  /** Ends its standard input, as the kernel does when whoever started it is gone. */
+  closeInput(): void;
   /** The log so far, each line parsed: it must be JSON. */
   log(): Record<string, unknown>[];
   /** Resolves when the process is gone and its pipes are read. */
@@ -82,6 +84,7 @@ async function follow(child: ChildProcess): Promise<Agent> {
     ready,
     ended,
     signal: (name) => void process.kill(ready.pid, name),
+    closeInput: () => void child.stdin?.end(),
     log: () => stderr.trimEnd().split("\n").map((line) => JSON.parse(line)),
     logged: (message) =>
       new Promise((resolve, reject) => {

@@ -36,6 +36,8 @@ export async function withTarget(
       logger: await createLog(runtime, { level: "error", node: "test", format: "none" }),
       node: { listen: ["tcp://127.0.0.1:0", unix] },
       admin: { enabled: false },
+      raft: { enabled: false },
+      kv: { enabled: false },
       ...rest,
     });
     let last: CallContext | undefined;

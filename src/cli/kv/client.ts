@@ -1,0 +1,27 @@
+/** The key-value client of one command. */
+import { KvClient } from "../../kv/client.ts";
+import { channelEndpoint } from "../../kv/client_endpoint.ts";
+import type { CliContext } from "../context.ts";
+import type { NodeFlags } from "../flags.ts";
+import { withNode } from "../node_link.ts";
+
+/**
+ * Runs `body` with a client over every node that the flags name, the one that answered first; it
+ * closes its session afterwards.
+ */
+export async function withKv<T>(
+  context: CliContext,
+  flags: NodeFlags,
+  body: (kv: KvClient) => Promise<T>,
+): Promise<T> {
+  return await withNode(context, flags, async (node) => {
+    const { clock, random } = context.runtime;
+    await using kv = new KvClient({
+      clock,
+      random,
+      endpoints: node.channels.map(channelEndpoint),
+      timeoutMs: node.timeoutMs,
+    });
+    return await body(kv);
+  });
+}

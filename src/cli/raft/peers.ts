@@ -1,0 +1,62 @@
+/** `covey raft peers`: the replicas of a group and how they fare. */
+import type { Peer } from "../../gen/covey/raft/v1/raft_pb.ts";
+import type { CliContext } from "../context.ts";
+import { withNode } from "../node_link.ts";
+import { formatTable } from "../table.ts";
+import { askPeers, type RaftFlags, suffrageName } from "./group.ts";
+
+/** A peer as JSON; what only the leader knows is left out of other nodes' answers. */
+export function peerObject(peer: Peer): Record<string, unknown> {
+  return {
+    replica: Number(peer.replica),
+    name: peer.name,
+    nodeId: peer.nodeId,
+    address: peer.address,
+    suffrage: suffrageName(peer.suffrage),
+    leader: peer.leader,
+    ...(peer.progress === "" ? {} : {
+      matchIndex: Number(peer.matchIndex),
+      active: peer.active,
+      progress: peer.progress,
+    }),
+    ...(peer.roundTripMillis === 0 ? {} : { roundTripMs: peer.roundTripMillis }),
+  };
+}
+
+function peerRow(peer: Peer): string[] {
+  const known = peer.progress !== "";
+  // A leader knows that it lives.
+  const silent = peer.active || peer.leader ? "" : ", silent";
+  return [
+    String(peer.replica),
+    peer.name,
+    peer.leader ? "leader" : suffrageName(peer.suffrage),
+    peer.address,
+    known ? String(peer.matchIndex) : "",
+    known ? peer.progress + silent : "",
+    peer.roundTripMillis === 0 ? "" : `${peer.roundTripMillis.toFixed(1)} ms`,
+    peer.nodeId,
+  ];
+}
+
+export async function peers(this: CliContext, flags: RaftFlags): Promise<void> {
+  await withNode(this, flags, async (node) => {
+    const answer = await askPeers(node, flags.group ?? 0);
+    if (flags.json) {
+      for (const peer of answer.peers) await this.printJson(peerObject(peer));
+    } else {
+      const head = [
+        "REPLICA",
+        "NAME",
+        "ROLE",
+        "ADDRESS",
+        "MATCH",
+        "PROGRESS",
+        "ROUND TRIP",
+        "NODE",
+      ];
+      await this.print(formatTable([head, ...answer.peers.map(peerRow)]));
+    }
+    if (answer.leader === 0n) this.note(`there is no leader in term ${answer.term}`);
+  });
+}

@@ -1,0 +1,168 @@
+/** `covey status`: the node, its cluster, its leader and its store on one page. */
+import { Code, CoveyError } from "../base/error.ts";
+import { Maintenance, type StatusResponse as KvStatus } from "../gen/covey/kv/v1/kv_pb.ts";
+import { type InfoResponse, Node } from "../gen/covey/node/v1/node_pb.ts";
+import {
+  type PeersResponse,
+  Raft,
+  type StatusResponse as RaftStatus,
+} from "../gen/covey/raft/v1/raft_pb.ts";
+import type { CliContext } from "./context.ts";
+import { ExitCode } from "./exit.ts";
+import type { NodeFlags } from "./flags.ts";
+import { kvStatusObject } from "./kv/status_object.ts";
+import { type NodeLink, withNode } from "./node_link.ts";
+import { roleName, suffrageName } from "./raft/group.ts";
+import { peerObject } from "./raft/peers.ts";
+import { statusObject } from "./raft/status.ts";
+import { formatBytes, formatTable, formatTime } from "./table.ts";
+
+/** What the node said of itself; a module that is off said nothing. */
+interface Answers {
+  readonly info: InfoResponse;
+  readonly raft: RaftStatus | undefined;
+  readonly peers: PeersResponse | undefined;
+  readonly kv: KvStatus | undefined;
+}
+
+/** The leader may be lost, and the rest can be told without it. */
+const peersMs = 1000;
+
+/** Exit code 4 when the cluster has no leader, so that a script can wait for one. */
+export async function status(this: CliContext, flags: NodeFlags): Promise<void> {
+  const answers = await withNode(this, flags, ask);
+  if (flags.json) await this.printJson(statusOf(answers));
+  else await this.print(formatTable(rowsOf(answers)));
+  if (answers.raft !== undefined && leaderOf(answers) === undefined) {
+    this.note(
+      answers.raft.groups.length === 0
+        ? "this node is part of no cluster yet"
+        : "there is no leader; writes wait for one",
+    );
+    this.exitWith(ExitCode.unreachable);
+  }
+}
+
+async function ask(node: NodeLink): Promise<Answers> {
+  const options = { timeoutMs: node.timeoutMs };
+  const info = await node.client(Node).info({}, options);
+  const [raft, kv] = await Promise.all([
+    ifServed(node.client(Raft).status({}, options)),
+    ifServed(node.client(Maintenance).status({}, options)),
+  ]);
+  // Who the peers are is asked of the leader, and nobody wants to wait for one here.
+  const peers = raft?.groups[0]?.leader ? await ifServed(askPeers(node)) : undefined;
+  return { info, raft, peers, kv };
+}
+
+function askPeers(node: NodeLink): Promise<PeersResponse> {
+  return node.client(Raft).peers({}, { timeoutMs: Math.min(node.timeoutMs, peersMs) });
+}
+
+/** Undefined for a module that is off, or not there yet: the rest can be told all the same. */
+async function ifServed<T>(answer: Promise<T>): Promise<T | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (!(error instanceof CoveyError)) throw error;
+    const isOff = error.code === Code.unimplemented;
+    // A node that waits to be added is in no cluster, and a leader that is lost does not answer.
+    const isMissing = error.code === Code.failedPrecondition || error.code === Code.unavailable ||
+      error.code === Code.deadlineExceeded;
+    if (isOff || (isMissing && error.sent !== false)) return undefined;
+    throw error;
+  }
+}
+
+function leaderOf({ raft }: Answers): bigint | undefined {
+  const leader = raft?.groups[0]?.leader;
+  return leader === 0n ? undefined : leader;
+}
+
+function statusOf(answers: Answers): Record<string, unknown> {
+  const { info, raft, peers, kv } = answers;
+  const { runtime, memory } = info;
+  return {
+    name: info.name,
+    nodeId: info.nodeId,
+    version: info.version,
+    runtime: {
+      name: runtime?.name ?? "",
+      version: runtime?.version ?? "",
+      architecture: runtime?.architecture ?? "",
+    },
+    uptimeMs: Number(info.uptimeMillis),
+    memory: {
+      rssBytes: Number(memory?.rssBytes ?? 0),
+      heapUsedBytes: Number(memory?.heapUsedBytes ?? 0),
+      heapTotalBytes: Number(memory?.heapTotalBytes ?? 0),
+    },
+    ...(raft === undefined ? {} : { raft: statusObject(raft) }),
+    ...(peers === undefined ? {} : { peers: peers.peers.map(peerObject) }),
+    ...(kv === undefined ? {} : { kv: kvStatusObject(kv) }),
+  };
+}
+
+function rowsOf(answers: Answers): string[][] {
+  const { info, raft, kv } = answers;
+  const { runtime, memory } = info;
+  const rows = [
+    ["node", `${info.name} (${info.nodeId})`],
+    [
+      "covey",
+      `${info.version} on ${runtime?.name} ${runtime?.version}, ${runtime?.architecture}`,
+    ],
+    [
+      "up",
+      `${formatTime(Number(info.uptimeMillis))}, ` +
+      `${formatBytes(Number(memory?.rssBytes ?? 0))} of memory`,
+    ],
+  ];
+  if (raft === undefined) rows.push(["raft", "off"]);
+  else rows.push(...raftRows(raft, answers));
+  const isWaiting = raft?.groups.length === 0;
+  rows.push(["kv", kv === undefined ? isWaiting ? "waits for the cluster" : "off" : kvLine(kv)]);
+  const wrong = kv?.errors ?? [];
+  if (wrong.length > 0) rows.push(["", wrong.join(", ")]);
+  return rows;
+}
+
+function raftRows(raft: RaftStatus, answers: Answers): string[][] {
+  const group = raft.groups[0];
+  if (group === undefined) {
+    const waits = "none; this node waits for its founders, or for covey raft add";
+    return [["cluster", raft.clusterId === "" ? waits : raft.clusterId]];
+  }
+  const peers = answers.peers?.peers ?? [];
+  const nameOf = (replica: bigint): string => {
+    const peer = peers.find((one) => one.replica === replica);
+    return peer === undefined || peer.name === "" ? `replica ${replica}` : peer.name;
+  };
+  const leader = leaderOf(answers);
+  const rows = [
+    ["cluster", raft.clusterId],
+    ["leader", `${leader === undefined ? "none" : nameOf(leader)}, term ${group.term}`],
+    [
+      "here",
+      `${roleName(group.role)}, replica ${group.replica}, committed ${group.commitIndex}, ` +
+      `applied ${group.appliedIndex}`,
+    ],
+  ];
+  for (const [index, peer] of peers.entries()) {
+    const what = peer.leader ? "leader" : suffrageName(peer.suffrage);
+    const silent = peer.progress === "" || peer.active || peer.leader ? "" : ", silent";
+    rows.push([
+      index === 0 ? "peers" : "",
+      `${peer.replica} ${peer.name} ${peer.address} (${what}${silent})`,
+    ]);
+  }
+  if (peers.length === 0) rows.push(["voters", group.voters.join(", ")]);
+  if (raft.log?.lowSpace === true) rows.push(["disk", "nearly full: writes are refused"]);
+  return rows;
+}
+
+function kvLine(kv: KvStatus): string {
+  const size = formatBytes(Number(kv.dbSize));
+  return `revision ${kv.header?.revision ?? 0}, ${kv.keys} keys, ${size} of ` +
+    `${formatBytes(Number(kv.dbQuota))}, ${kv.leases} leases, ${kv.watches} watches`;
+}
