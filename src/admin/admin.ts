@@ -15,13 +15,19 @@ import { EventHub, type Topic } from "./hub.ts";
 import { adminMetrics } from "./metrics.ts";
 import { AllowedHosts } from "./origin.ts";
 import { adminLimitDefaults, type AdminLimits, type AdminParts } from "./parts.ts";
+import { CallSlots } from "./call_slots.ts";
 import { callRoutes } from "./routes/call.ts";
 import { eventRoutes } from "./routes/events.ts";
 import { healthRoutes } from "./routes/health.ts";
+import { kvRoutes } from "./routes/kv.ts";
+import { kvWatchRoute } from "./routes/kv_watch.ts";
 import { metricsRoutes } from "./routes/metrics.ts";
+import { openApiRoute } from "./routes/openapi.ts";
 import { pageRoutes } from "./routes/page.ts";
+import { raftRoutes } from "./routes/raft.ts";
 import { reportRoutes } from "./routes/report.ts";
 import type { AdminApp, AdminEnv } from "./schema.ts";
+import { ServiceCaller } from "./service_call.ts";
 
 /** The admin endpoint of one node. */
 export interface Admin {
@@ -89,12 +95,24 @@ class NodeAdmin implements Admin {
       clientsDropped: metrics.eventClientsDropped,
       eventsMissed: metrics.eventsMissed,
     });
-    callRoutes(gate, {
-      admin: parts,
-      limits,
+    const { signal: stop } = this.#endCalls;
+    const slots = new CallSlots({
+      callsMax: limits.callsMax,
       active: metrics.callsActive,
-      stop: this.#endCalls.signal,
+      limitHit: parts.metrics.limit("admin_calls"),
     });
+    const caller = new ServiceCaller({ services: parts.services, slots, stop });
+    const body = {
+      clock,
+      bytesMax: limits.bodyBytesMax,
+      exceeded: () => void parts.metrics.limit("admin_body_bytes").value++,
+    };
+    raftRoutes(gate, caller, body);
+    kvRoutes(gate, caller, body);
+    kvWatchRoute(gate, { caller, clock, heartbeatMs: limits.heartbeatMs });
+    openApiRoute(gate, parts);
+    gate.refuseOtherMethods();
+    callRoutes(gate, { admin: parts, limits, slots, stop });
     gate.notFound();
     // Hono collects the schema while routes are chained; here it is written out instead, and every
     // handler was checked against its row.

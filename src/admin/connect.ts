@@ -32,7 +32,8 @@ import { createHandlerFactory } from "npm:@connectrpc/connect@2.2.0/protocol-con
 import { Code, CoveyError } from "../base/error.ts";
 import type { Logger } from "../base/log.ts";
 import type { Clock } from "../runtime/port.ts";
-import { atMost, orAborted, readWhole, withEnd, withinTime } from "./connect_body.ts";
+import { orAborted } from "./abort.ts";
+import { atMost, readWhole, withEnd, withinTime } from "./connect_body.ts";
 import { HttpError } from "./error.ts";
 import { methodNotAllowed, type Visit } from "./gate.ts";
 import { addResponseMetadata, requestMetadata } from "./metadata.ts";

@@ -2,6 +2,7 @@
 import { Code as ConnectCode, ConnectError } from "npm:@connectrpc/connect@2.2.0";
 import { Code } from "../base/error.ts";
 import type { Clock } from "../runtime/port.ts";
+import { orAborted } from "./abort.ts";
 import { HttpError } from "./error.ts";
 
 /** The body once all of it is there. */
@@ -63,22 +64,6 @@ export function atMost(
 
 async function* concat(chunks: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
   yield* chunks;
-}
-
-/** The promise, or the signal's reason if that comes first. Leaves no listener behind. */
-export function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason);
-    promise.then((value) => {
-      signal.removeEventListener("abort", onAbort);
-      resolve(value);
-    }, (error) => {
-      signal.removeEventListener("abort", onAbort);
-      reject(error);
-    });
-    if (signal.aborted) onAbort();
-    else signal.addEventListener("abort", onAbort);
-  });
 }
 
 /**

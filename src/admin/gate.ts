@@ -11,11 +11,11 @@ import { Code } from "../base/error.ts";
 import type { Identity } from "../base/identity.ts";
 import type { Counter, Family } from "../base/metrics.ts";
 import type { HttpContext } from "../runtime/port.ts";
-import { routeAccess } from "./access.ts";
+import { allowedMethods, routeAccess, routePaths, splitRoute } from "./access.ts";
 import { errorResponse, HttpError } from "./error.ts";
 import { type AllowedHosts, isForeign, requestHost } from "./origin.ts";
 import type { AdminLimits, AdminParts } from "./parts.ts";
-import type { AdminEnv, AdminPath, Reply } from "./schema.ts";
+import type { AdminEnv, AdminRoute, Reply } from "./schema.ts";
 
 /** One request that was let in. */
 export interface Visit {
@@ -43,7 +43,8 @@ const securityHeaders: readonly (readonly [string, string])[] = [
 /** For everything that is not a page. */
 const closedPolicy = "default-src 'none'; frame-ancestors 'none'";
 
-/** What may come with a request that is not a GET; a form on a foreign page can send none. */
+/** What a body may be; a form on a foreign page can send none of these. */
+const jsonTypes: ReadonlySet<string> = new Set(["application/json"]);
 const bodyTypes: ReadonlySet<string> = new Set([
   "application/json",
   "application/proto",
@@ -74,26 +75,35 @@ export class Gate {
     this.#refused = counters.refused;
   }
 
-  /** Serves GET and HEAD of a path; every other method is told so. */
-  get<P extends AdminPath>(
-    path: P,
-    handler: (visit: Visit) => Reply<P> | Promise<Reply<P>>,
+  /** Serves one route; with GET comes HEAD. */
+  serve<R extends AdminRoute>(
+    route: R,
+    handler: (visit: Visit) => Reply<R> | Promise<Reply<R>>,
   ): void {
-    const { action, resource, health = false } = routeAccess[path];
-    this.#app.get(path, (context) =>
+    const { action, resource, health = false } = routeAccess[route];
+    const { method, path } = splitRoute(route);
+    this.#app.on(method, path, (context) =>
       this.#answer(context, path, async (come) => {
         this.#checkHost(context.req.raw);
         if (!health) this.#checkOrigin(context.req.raw);
+        // Only what takes a body has to say what it is.
+        if (method === "POST" || method === "PUT") this.#checkBody(context.req.raw, jsonTypes);
         const visit = come(path);
         this.#authorize(visit.identity, action, resource);
         return await handler(visit);
       }));
-    this.#app.all(path, (context) =>
-      this.#answer(context, path, () => {
-        this.#checkHost(context.req.raw);
-        this.#checkOrigin(context.req.raw);
-        throw methodNotAllowed(context.req.raw, "GET, HEAD");
-      }));
+  }
+
+  /** Tells every other method of the paths what they take. To be called behind all routes. */
+  refuseOtherMethods(): void {
+    for (const path of routePaths) {
+      this.#app.all(path, (context) =>
+        this.#answer(context, path, () => {
+          this.#checkHost(context.req.raw);
+          this.#checkOrigin(context.req.raw);
+          throw methodNotAllowed(context.req.raw, allowedMethods(path).join(", "));
+        }));
+    }
   }
 
   /**
@@ -116,7 +126,7 @@ export class Gate {
         const { raw } = context.req;
         this.#checkHost(raw);
         this.#checkOrigin(raw);
-        this.#checkBody(raw);
+        if (raw.method !== "GET" && raw.method !== "HEAD") this.#checkBody(raw, bodyTypes);
         const visit = come(`/${service}/${method}`);
         const admit = (action: string, resource: string) =>
           this.#authorize(visit.identity, action, resource);
@@ -142,7 +152,7 @@ export class Gate {
     context: AdminContext,
     route: string,
     work: (come: (path: string) => Visit) => Response | Promise<Response>,
-  ): Promise<Response & Reply<AdminPath>> {
+  ): Promise<Response & Reply<AdminRoute>> {
     let visit: Visit | undefined;
     let response: Response;
     try {
@@ -161,7 +171,7 @@ export class Gate {
         response.headers.set("content-security-policy", closedPolicy);
       }
     }
-    return response as Response & Reply<AdminPath>;
+    return response as Response & Reply<AdminRoute>;
   }
 
   #checkHost(request: Request): void {
@@ -187,19 +197,17 @@ export class Gate {
     );
   }
 
-  #checkBody(request: Request): void {
-    if (request.method === "GET" || request.method === "HEAD") return;
+  #checkBody(request: Request, types: ReadonlySet<string>): void {
     const type = request.headers.get("content-type");
     const essence = (type ?? "").split(";")[0].trim().toLowerCase();
-    if (!bodyTypes.has(essence)) {
+    if (!types.has(essence)) {
       throw new HttpError(
         415,
         Code.invalidArgument,
         type === null ? "no Content-Type" : `Content-Type ${JSON.stringify(type)} is not taken`,
         {
-          hint:
-            "send application/json (curl -H 'content-type: application/json' -d '{}'), or use " +
-            "a Connect client",
+          hint: "send application/json (curl -H 'content-type: application/json' -d '{}')" +
+            (types === bodyTypes ? ", or use a Connect client" : ""),
         },
       );
     }
@@ -229,6 +237,19 @@ export class Gate {
 
   #authorize(identity: Identity, action: string, resource: string): void {
     if (this.#parts.authorize(identity, action, resource)) return;
+    if (identity.kind === "anonymous") {
+      throw new HttpError(
+        401,
+        Code.unauthenticated,
+        `${action} on ${resource} needs an identity, and this request has none`,
+        {
+          hint:
+            "ask the node's own listener on its machine, or have the program that mounts this " +
+            "say who asks",
+          headers: { "www-authenticate": 'Bearer realm="covey"' },
+        },
+      );
+    }
     throw new HttpError(
       403,
       Code.permissionDenied,

@@ -3,8 +3,9 @@
  * policy allows none; the one style sheet is allowed by its hash.
  */
 import { encodeText } from "../base/bytes.ts";
-import { routeAccess, routePaths } from "./access.ts";
+import { routeAccess, routeNames, splitRoute } from "./access.ts";
 import { assets } from "./assets.ts";
+import type { JsonValue } from "../base/log_json.ts";
 import type { NodeStatus } from "./parts.ts";
 import type { ServiceReport, TopicReport } from "./schema.ts";
 
@@ -34,6 +35,7 @@ function fill(template: string, facts: PageFacts): string {
     name: escapeHtml(facts.status.name),
     base: escapeHtml(facts.base),
     node: nodeRows(facts.status),
+    cluster: clusterSection(facts.status),
     routes: routeRows(facts),
     services: serviceRows(facts.services),
   };
@@ -55,14 +57,34 @@ function nodeRows(status: NodeStatus): string {
   return rows.map(([name, value]) => row(escapeHtml(name), escapeHtml(value))).join("\n");
 }
 
+/** What consensus and the store say about themselves; empty where both are off. */
+function clusterSection({ modules }: NodeStatus): string {
+  const rows = ["raft", "kv"].flatMap((module) =>
+    Object.entries(modules[module] ?? {}).map(([name, value]) =>
+      row(escapeHtml(`${module} ${name}`), escapeHtml(plainValue(value)))
+    )
+  );
+  return rows.length === 0 ? "" : `<h2>Cluster</h2>\n<table>${rows.join("\n")}</table>`;
+}
+
+function plainValue(value: JsonValue): string {
+  if (value === null) return "none";
+  if (typeof value !== "object") return String(value);
+  return Object.values(value).map(plainValue).join(", ");
+}
+
 function routeRows({ base, topics }: PageFacts): string {
-  return routePaths.map((path) => {
-    const { summary } = routeAccess[path];
+  return routeNames.map((route) => {
+    const { method, path } = splitRoute(route);
+    const { summary } = routeAccess[route];
     const followed = path === "/v1/events"
       ? ` (topics: ${topics.map(({ name }) => name).join(", ")})`
       : "";
     const shown = escapeHtml(base + path);
-    return row(`<a href="${shown}"><code>${shown}</code></a>`, escapeHtml(summary + followed));
+    const first = method === "GET"
+      ? `<a href="${shown}"><code>${shown}</code></a>`
+      : `<code>${method} ${shown}</code>`;
+    return row(first, escapeHtml(summary + followed));
   }).join("\n");
 }
 

@@ -12,6 +12,13 @@ export function jsonReply<T, S extends 200 | 503>(
   }) as Response & TypedResponse<T, S, "json">;
 }
 
+/** Of server-sent events. */
+export const eventHeaders: Readonly<Record<string, string>> = {
+  "content-type": "text/event-stream; charset=utf-8",
+  // Tells nginx and its kin not to hold events back.
+  "x-accel-buffering": "no",
+};
+
 /** Text of any type, or a stream of it. */
 export function textReply(
   body: string | ReadableStream<Uint8Array> | null,

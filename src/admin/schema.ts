@@ -5,9 +5,32 @@
  */
 import type { Hono, TypedResponse } from "npm:hono@4.13.19";
 import type { Identity } from "../base/identity.ts";
-import type { JsonValue } from "../base/log_json.ts";
+import type { JsonObject, JsonValue } from "../base/log_json.ts";
 import type { HttpContext } from "../runtime/port.ts";
+import type {
+  KvDeleteQuery,
+  KvDeleteReport,
+  KvLeasesReport,
+  KvPutInput,
+  KvPutReport,
+  KvRangeQuery,
+  KvRangeReport,
+  KvReport,
+  KvWatchQuery,
+} from "./kv_schema.ts";
 import type { ConfigSetting, NodeStatus } from "./parts.ts";
+import type {
+  DoneReport,
+  RaftAddInput,
+  RaftAddReport,
+  RaftGroupInput,
+  RaftPeersReport,
+  RaftReplicaInput,
+  RaftReport,
+  RaftSnapshotReport,
+  RaftTransferInput,
+  RaftTransferReport,
+} from "./raft_schema.ts";
 
 /** What the app finds in Hono's context. */
 export type AdminEnv = {
@@ -74,6 +97,15 @@ export interface ConfigReport {
   readonly settings: readonly ConfigSetting[];
 }
 
+/** An OpenAPI 3.1 document; see https://spec.openapis.org/oas/v3.1.0. */
+export interface OpenApiDocument {
+  readonly openapi: "3.1.0";
+  readonly info: JsonObject;
+  readonly servers: readonly JsonObject[];
+  readonly paths: { readonly [path: string]: JsonObject };
+  readonly components: JsonObject;
+}
+
 /** One event as `/v1/events` sends it in `data`, and inside `/v1/socket`'s messages. */
 export type EventData = JsonValue;
 
@@ -84,6 +116,8 @@ type Get<Output, Status extends 200 | 503 = 200, Input = NoInput> = {
   outputFormat: "json";
   status: Status;
 };
+/** The body is JSON. */
+type Post<Output, Body> = Get<Output, 200, { json: Body }>;
 type GetText<Input = NoInput> = {
   input: Input;
   output: string;
@@ -91,6 +125,7 @@ type GetText<Input = NoInput> = {
   status: 200;
 };
 type ReadyInput = { query?: { verbose?: string } };
+type PeersInput = { query?: { group?: string } };
 type EventsInput = { query?: { topic?: string | string[]; after?: string } };
 
 /** Every route but those of the services, which have clients of their own kind. */
@@ -104,13 +139,45 @@ export type AdminSchema = {
   "/v1/config": { $get: Get<ConfigReport> };
   "/v1/events": { $get: GetText<EventsInput> };
   "/v1/socket": { $get: GetText };
+  "/v1/openapi.json": { $get: Get<OpenApiDocument> };
+  "/v1/raft": { $get: Get<RaftReport> };
+  "/v1/raft/peers": { $get: Get<RaftPeersReport, 200, PeersInput> };
+  "/v1/raft/add": { $post: Post<RaftAddReport, RaftAddInput> };
+  "/v1/raft/promote": { $post: Post<DoneReport, RaftReplicaInput> };
+  "/v1/raft/remove": { $post: Post<DoneReport, RaftReplicaInput> };
+  "/v1/raft/transfer": { $post: Post<RaftTransferReport, RaftTransferInput> };
+  "/v1/raft/snapshot": { $post: Post<RaftSnapshotReport, RaftGroupInput> };
+  "/v1/kv": { $get: Get<KvReport> };
+  "/v1/kv/range": { $get: Get<KvRangeReport, 200, { query: KvRangeQuery }> };
+  "/v1/kv/key": {
+    $put: Post<KvPutReport, KvPutInput>;
+    $delete: Get<KvDeleteReport, 200, { query: KvDeleteQuery }>;
+  };
+  "/v1/kv/leases": { $get: Get<KvLeasesReport> };
+  "/v1/kv/watch": { $get: GetText<{ query: KvWatchQuery }> };
 };
 
 /** A path of {@link AdminSchema}. */
 export type AdminPath = keyof AdminSchema;
 
-/** What the handler of a path must return. */
-export type Reply<P extends AdminPath> = ReplyOf<AdminSchema[P]["$get"]>;
+type MethodOf<Key> = Key extends `$${infer M}` ? Uppercase<M> : never;
+
+/** `GET /v1/status`: each method of each path. */
+export type AdminRoute = {
+  [P in AdminPath]: `${MethodOf<keyof AdminSchema[P]>} ${P}`;
+}[AdminPath];
+
+type EndpointOf<R extends AdminRoute> = R extends `${infer M} ${infer P extends AdminPath}`
+  ? `$${Lowercase<M>}` extends keyof AdminSchema[P] ? AdminSchema[P][`$${Lowercase<M>}`]
+  : never
+  : never;
+
+/** What the handler of a route must return. */
+export type Reply<R extends AdminRoute> = ReplyOf<EndpointOf<R>>;
+
+/** What it answers in JSON; `string` where it answers text or a stream. */
+export type Answer<R extends AdminRoute> = EndpointOf<R> extends { output: infer Output } ? Output
+  : never;
 
 type ReplyOf<Endpoint> = Endpoint extends {
   output: infer Output;

@@ -31,6 +31,8 @@ const silenceMs = 4_000;
 const pingMs = 1_000;
 /** What a message costs beside its entries, in the queues' bounds. */
 const messageBytes = 64;
+/** A frame that has so much is sent. */
+const frameBytes = 64 << 10;
 
 /** How a link was lost. */
 export interface LinkLoss {
@@ -138,10 +140,14 @@ export class Peer {
       : "control";
     let bytes = messageBytes;
     for (const entry of message.entries) bytes += entry.data.length + 8;
+    // A frame stays small, so that one group's bulk is not in front of another's, and a message that
+    // fits into a frame has one that it fits into.
+    if (this.#gatheredBytes[kind] > 0 && this.#gatheredBytes[kind] + bytes > frameBytes) {
+      this.#flush(kind);
+    }
     this.#gathered[kind].push(encodeMessage(group, message));
     this.#gatheredBytes[kind] += bytes;
-    // A frame stays small, so that one group's bulk is not in front of another's.
-    if (this.#gatheredBytes[kind] >= 64 << 10) this.#flush(kind);
+    if (this.#gatheredBytes[kind] >= frameBytes) this.#flush(kind);
   }
 
   /** Says that a replica of that node was removed from its group. */

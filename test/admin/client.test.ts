@@ -76,7 +76,9 @@ test("admin: a mounted app can be told who asks", async () => {
     await next();
   });
   userApp.route("/covey", fixture.admin.app);
-  assert.equal((await userApp.request("/covey/v1/status")).status, 403);
+  const unknown = await userApp.request("/covey/v1/status");
+  assert.equal(unknown.status, 401);
+  assert.equal(unknown.headers.get("www-authenticate"), 'Bearer realm="covey"');
   const known = await userApp.request("/covey/v1/status", { headers: { "x-key": "secret" } });
   assert.equal(known.status, 200);
   assert.equal(fixture.asked.at(-1), "token status.read node");

@@ -1,6 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { routeAccess, routePaths } from "../../src/admin/access.ts";
+import {
+  allowedMethods,
+  routeAccess,
+  routeNames,
+  routePaths,
+  splitRoute,
+} from "../../src/admin/access.ts";
 import type {
   ConfigReport,
   ErrorReport,
@@ -96,7 +102,12 @@ test("admin: the index page says what this is, runs nothing and trusts nothing",
   assert.match(html, /<h1>gate-1<\/h1>/);
   assert.match(html, /covey\.test\.v1\.TestService/);
   assert.match(html, /Count \(server streaming\)/);
-  for (const path of routePaths) assert.ok(html.includes(`href="${path}"`), path);
+  for (const route of routeNames) {
+    const { method, path } = splitRoute(route);
+    // A link that changes something would be followed by whoever preloads links.
+    assert.equal(html.includes(`href="${path}"`), allowedMethods(path).includes("GET"), path);
+    if (method !== "GET") assert.ok(html.includes(`<code>${route}</code>`), route);
+  }
   assert.ok(!html.includes("{{") && !html.includes("<script"));
   const policy = response.headers.get("content-security-policy") ?? "";
   assert.match(policy, /^default-src 'none'; style-src 'sha256-[A-Za-z0-9+/]{43}='; /);
@@ -152,7 +163,10 @@ test("admin: unknown paths and methods are told what to do", async () => {
 
 test("admin: HEAD is GET without a body, and leaves no client behind", async () => {
   const fixture = createFixture();
-  for (const path of routePaths.filter((path) => path !== "/v1/socket")) {
+  const ofNode = routePaths.filter((path) =>
+    path !== "/v1/socket" && !/^\/v1\/(?:raft|kv)/.test(path)
+  );
+  for (const path of ofNode) {
     const response = await fixture.admin.app.request(path, { method: "HEAD" });
     assert.equal(response.status, 200, path);
     assert.equal(await response.text(), "", path);
@@ -173,17 +187,37 @@ test("admin: every route asks the policy first, with its own action", async () =
   fixture.denied = () => true;
   let touched = 0;
   fixture.checks = [{ name: "x", check: () => void touched++ }];
-  for (const path of routePaths) {
-    const response = await fixture.admin.app.request(path);
-    assert.equal(response.status, 403, path);
+  const ask = async (route: typeof routeNames[number]): Promise<Response> => {
+    const { method, path } = splitRoute(route);
+    const body = method === "POST" || method === "PUT" ? "not looked at" : undefined;
+    const headers = { "content-type": "application/json" };
+    return await fixture.admin.app.request(path, { method, headers, body });
+  };
+  for (const route of routeNames) {
+    const response = await ask(route);
+    assert.equal(response.status, 401, route);
+    const report = await json<ErrorReport>(response);
+    assert.equal(report.code, "unauthenticated");
+    const { action, resource } = routeAccess[route];
+    assert.ok(report.message.startsWith(`${action} on ${resource} needs an identity`), route);
+  }
+  fixture.identity = { kind: "token", name: "kiosk" };
+  for (const route of routeNames) {
+    const response = await ask(route);
+    assert.equal(response.status, 403, route);
     const report = await json<ErrorReport>(response);
     assert.equal(report.code, "permission_denied");
-    assert.match(report.message, /anonymous identity "anonymous" may not/);
+    assert.match(report.message, /token identity "kiosk" may not/);
   }
   assert.equal(touched, 0);
   assert.deepEqual(
     fixture.asked,
-    routePaths.map((path) => `anonymous ${routeAccess[path].action} ${routeAccess[path].resource}`),
+    ["anonymous", "token"].flatMap((kind) =>
+      routeNames.map((route) => {
+        const { action, resource } = routeAccess[route];
+        return `${kind} ${action} ${resource}`;
+      })
+    ),
   );
   const call = await fixture.admin.app.request("/covey.test.v1.TestService/Nothing", {
     method: "POST",
@@ -193,7 +227,7 @@ test("admin: every route asks the policy first, with its own action", async () =
   assert.equal(call.status, 403);
   assert.equal(
     fixture.asked.at(-1),
-    "anonymous service.call covey.test.v1.TestService/Nothing",
+    "token service.call covey.test.v1.TestService/Nothing",
   );
 });
 

@@ -1,7 +1,7 @@
 /** `/{service}/{method}`: every service of the node, by HTTP. */
 import { Code } from "../../base/error.ts";
-import type { Gauge } from "../../base/metrics.ts";
 import { callAction } from "../access.ts";
+import type { CallSlots } from "../call_slots.ts";
 import type { ConnectEdge } from "../connect.ts";
 import { HttpError } from "../error.ts";
 import type { Gate } from "../gate.ts";
@@ -10,14 +10,13 @@ import type { AdminLimits, AdminParts } from "../parts.ts";
 export interface CallRouteParts {
   readonly admin: AdminParts;
   readonly limits: AdminLimits;
-  readonly active: Gauge;
+  readonly slots: CallSlots;
   /** Fires when calls in flight must end. */
   readonly stop: AbortSignal;
 }
 
 export function callRoutes(gate: Gate, parts: CallRouteParts): void {
-  const { admin, limits, active } = parts;
-  const limitHit = admin.metrics.limit("admin_calls");
+  const { admin, slots } = parts;
   let edge: Promise<ConnectEdge> | undefined;
   gate.calls(async (visit, serviceName, methodName, admit) => {
     const service = admin.services.find(serviceName);
@@ -32,21 +31,7 @@ export function callRoutes(gate: Gate, parts: CallRouteParts): void {
       );
     }
     admit(callAction, `${serviceName}/${methodName}`);
-    if (active.value >= limits.callsMax) {
-      limitHit.value++;
-      throw new HttpError(
-        429,
-        Code.resourceExhausted,
-        `${limits.callsMax} calls over HTTP run already`,
-        { hint: "try again", headers: { "retry-after": "1" } },
-      );
-    }
-    active.value++;
-    let over = false;
-    const finished = () => {
-      if (!over) active.value--;
-      over = true;
-    };
+    const finished = slots.take();
     try {
       edge ??= loadEdge(parts);
       return await (await edge).serve(visit, service, method, finished);

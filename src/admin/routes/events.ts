@@ -7,8 +7,9 @@ import { EventSocket } from "../event_socket.ts";
 import { EventStream } from "../event_stream.ts";
 import type { Gate, Visit } from "../gate.ts";
 import type { EventHub } from "../hub.ts";
+import { eventsQuery } from "../node_input.ts";
 import type { AdminLimits } from "../parts.ts";
-import { textReply } from "../reply.ts";
+import { eventHeaders, textReply } from "../reply.ts";
 import type { Reply } from "../schema.ts";
 
 export interface EventRouteParts {
@@ -20,19 +21,13 @@ export interface EventRouteParts {
 }
 
 export function eventRoutes(gate: Gate, parts: EventRouteParts): void {
-  gate.get("/v1/events", (visit) => events(visit, parts));
-  gate.get("/v1/socket", (visit) => socket(visit, parts));
+  gate.serve("GET /v1/events", (visit) => events(visit, parts));
+  gate.serve("GET /v1/socket", (visit) => socket(visit, parts));
 }
 
-const eventHeaders = {
-  "content-type": "text/event-stream; charset=utf-8",
-  // Tells nginx and its kin not to hold events back.
-  "x-accel-buffering": "no",
-};
-
-function events({ request, url }: Visit, parts: EventRouteParts): Reply<"/v1/events"> {
+function events({ request, url }: Visit, parts: EventRouteParts): Reply<"GET /v1/events"> {
   const { hub, clock, limits } = parts;
-  checkQuery(url, ["topic", "after"]);
+  checkQuery(url, Object.keys(eventsQuery.shape));
   const names = url.searchParams.getAll("topic").flatMap((value) => value.split(","));
   const topics = hub.chooseTopics(names);
   hub.admit();
@@ -49,7 +44,7 @@ function events({ request, url }: Visit, parts: EventRouteParts): Reply<"/v1/eve
   return textReply(stream.body, eventHeaders);
 }
 
-function socket(visit: Visit, parts: EventRouteParts): Reply<"/v1/socket"> {
+function socket(visit: Visit, parts: EventRouteParts): Reply<"GET /v1/socket"> {
   const { hub, limits } = parts;
   checkQuery(visit.url, []);
   if (visit.http === undefined) {
@@ -75,7 +70,7 @@ function socket(visit: Visit, parts: EventRouteParts): Reply<"/v1/socket"> {
     });
   }
   visit.upgraded = true;
-  return response as Reply<"/v1/socket">;
+  return response as Reply<"GET /v1/socket">;
 }
 
 function dropped(parts: EventRouteParts, transport: string): (missed: number) => void {

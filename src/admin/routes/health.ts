@@ -7,16 +7,16 @@ import { jsonReply } from "../reply.ts";
 import type { CheckReport, ReadyReport, Reply } from "../schema.ts";
 
 export function healthRoutes(gate: Gate, parts: AdminParts, limits: AdminLimits): void {
-  gate.get("/livez", () => jsonReply({ alive: true }, 200));
-  gate.get("/readyz", (visit) => ready(visit, parts, limits));
-  gate.get("/healthz", (visit) => ready(visit, parts, limits));
+  gate.serve("GET /livez", () => jsonReply({ alive: true }, 200));
+  gate.serve("GET /readyz", (visit) => ready(visit, parts, limits));
+  gate.serve("GET /healthz", (visit) => ready(visit, parts, limits));
 }
 
 async function ready(
   visit: Visit,
   parts: AdminParts,
   limits: AdminLimits,
-): Promise<Reply<"/readyz">> {
+): Promise<Reply<"GET /readyz">> {
   const { clock } = parts.runtime;
   const checks = await Promise.all(
     parts.checks().map((check) => ask(check, clock, limits.checkTimeoutMs)),

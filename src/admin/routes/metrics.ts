@@ -4,7 +4,7 @@ import type { AdminParts } from "../parts.ts";
 import { textReply } from "../reply.ts";
 
 export function metricsRoutes(gate: Gate, parts: AdminParts): void {
-  gate.get("/metrics", ({ request }) => {
+  gate.serve("GET /metrics", ({ request }) => {
     const open = (request.headers.get("accept") ?? "").includes("application/openmetrics-text");
     return textReply(parts.metrics.expose(open ? "openmetrics" : "prometheus"), {
       "content-type": open

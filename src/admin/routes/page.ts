@@ -8,7 +8,7 @@ import { reportServices } from "./report.ts";
 
 export function pageRoutes(gate: Gate, parts: AdminParts, hub: EventHub): void {
   let maker: Promise<PageMaker> | undefined;
-  gate.get("/", async (visit: Visit) => {
+  gate.serve("GET /", async (visit: Visit) => {
     maker ??= import("../page.ts").then(({ loadPage }) => loadPage());
     const { html, policy } = (await maker)({
       status: await parts.status(),

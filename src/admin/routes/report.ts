@@ -6,12 +6,12 @@ import { jsonReply } from "../reply.ts";
 import type { ServiceReport } from "../schema.ts";
 
 export function reportRoutes(gate: Gate, parts: AdminParts, hub: EventHub): void {
-  gate.get("/v1/status", async () => {
+  gate.serve("GET /v1/status", async () => {
     const status = await parts.status();
     const services = reportServices(parts.services);
     return jsonReply({ ...status, services, topics: hub.topics() }, 200);
   });
-  gate.get("/v1/config", () => jsonReply({ settings: parts.config() }, 200));
+  gate.serve("GET /v1/config", () => jsonReply({ settings: parts.config() }, 200));
 }
 
 /** What can be called, sorted by name. */
