@@ -26,6 +26,7 @@ import { HealthState } from "./node/health.ts";
 import { infoHandlers, type NodeFacts } from "./node/info.ts";
 import { cannotListen } from "./node/listen_error.ts";
 import { absoluteAddress, absolutePath } from "./node/path.ts";
+import { MemoryKeeper } from "./node/memory_keeper.ts";
 import { LoopMonitor } from "./node/loop_monitor.ts";
 import type { Replication } from "./node/replication.ts";
 import { NodeRpc } from "./node/rpc.ts";
@@ -79,6 +80,7 @@ export class Node implements AsyncDisposable {
   readonly #registry: ServiceRegistry;
   readonly #health: HealthState;
   readonly #loop: LoopMonitor;
+  readonly #memory: MemoryKeeper;
   readonly #server: RpcServer;
   readonly #facts: NodeFacts;
   readonly #tls: TlsOptions | undefined;
@@ -129,6 +131,14 @@ export class Node implements AsyncDisposable {
       identify,
       onHandlerError: (path, cause) => rpcLogger.error("a handler failed", { path, cause }),
       onTask: (task, startedMs, endedMs) => this.#loop.ran(task, startedMs, endedMs),
+    });
+    this.#memory = new MemoryKeeper({
+      clock: runtime.clock,
+      host: runtime.host,
+      traffic: () => {
+        const { receivedBytesTotal, sentBytesTotal } = this.#server.counters;
+        return receivedBytesTotal + sentBytesTotal + clientCounters.receivedBytesTotal;
+      },
     });
     this.rpc = new NodeRpc({
       runtime,
@@ -248,6 +258,7 @@ export class Node implements AsyncDisposable {
     if (config.admin.enabled && this.#parts.admin !== false) await this.#startAdmin();
     // What a start takes delays nobody: the heartbeat begins with the service.
     this.#loop.start();
+    this.#memory.start();
     this.#state = "ready";
     this.#health.serving = true;
     this.#logger.info("ready", { nodeId: this.nodeId, version, ...this.listeners });
@@ -374,6 +385,7 @@ export class Node implements AsyncDisposable {
 
   async #release(): Promise<void> {
     this.#loop.stop();
+    this.#memory.stop();
     await this.#replication?.stop();
     this.rpc.close();
     await this.#server.stop(0);

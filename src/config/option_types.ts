@@ -227,17 +227,17 @@ export interface RaftOptions {
    */
   readonly low_water_bytes?: number | string;
   /**
-   * Log since the last snapshot after which the next one is taken. Default: "16MiB". Allowed: a
-   * size with its unit from "64KiB" to "4GiB". A number counts bytes.
+   * Log since the last snapshot after which the next one is taken. Default: "8MiB". Allowed: a size
+   * with its unit from "64KiB" to "4GiB". A number counts bytes.
    */
   readonly snapshot_log_bytes?: number | string;
   /**
-   * Entries kept in memory behind a snapshot, for followers that are slow. Default: "8MiB".
+   * Entries kept in memory behind a snapshot, for followers that are slow. Default: "4MiB".
    * Allowed: a size with its unit from "64KiB" to "4GiB". A number counts bytes.
    */
   readonly catch_up_bytes?: number | string;
   /**
-   * Entries in one append to a follower; one entry always fits. Default: "256KiB". Allowed: a size
+   * Entries in one append to a follower; one entry always fits. Default: "64KiB". Allowed: a size
    * with its unit from "64KiB" to "4MiB". A number counts bytes.
    */
   readonly append_bytes_max?: number | string;

@@ -277,19 +277,19 @@ export const keysSchema = z.strictObject({
     }),
     snapshot_log_bytes: size({
       doc: "Log since the last snapshot after which the next one is taken.",
-      default: "16MiB",
+      default: "8MiB",
       least: "64KiB",
       most: "4GiB",
     }),
     catch_up_bytes: size({
       doc: "Entries kept in memory behind a snapshot, for followers that are slow.",
-      default: "8MiB",
+      default: "4MiB",
       least: "64KiB",
       most: "4GiB",
     }),
     append_bytes_max: size({
       doc: "Entries in one append to a follower; one entry always fits.",
-      default: "256KiB",
+      default: "64KiB",
       least: "64KiB",
       most: "4MiB",
     }),

@@ -30,10 +30,12 @@ export class Barriers {
   /** Dropped requests' waiters, who ask again at the next tick. */
   #later: Barrier[] = [];
 
+  /** Those that wait. */
   get size(): number {
-    let size = this.#open.length + this.#later.length;
-    for (const barriers of this.#asked.values()) size += barriers.length;
-    for (const { barriers } of this.#indexed) size += barriers.length;
+    let size = 0;
+    for (const barriers of this.#all()) {
+      for (const { over } of barriers) if (!over) size++;
+    }
     return size;
   }
 
@@ -70,6 +72,11 @@ export class Barriers {
     this.#later.push(...barriers.filter(({ over }) => !over));
   }
 
+  /** The way to the leader broke: what was asked may be lost, and is asked anew. */
+  lost(): void {
+    for (const request of [...this.#asked.keys()]) this.dropped(request);
+  }
+
   applied(index: number): void {
     let done = 0;
     while (done < this.#indexed.length && this.#indexed[done].index <= index) {
@@ -86,13 +93,7 @@ export class Barriers {
     }
     if (nowMs < this.#nextDeadlineMs) return;
     let next = Infinity;
-    for (
-      const barriers of [
-        this.#open,
-        ...this.#asked.values(),
-        ...this.#indexed.map((one) => one.barriers),
-      ]
-    ) {
+    for (const barriers of this.#all()) {
       for (const barrier of barriers) {
         if (barrier.over) continue;
         if (barrier.deadlineMs <= nowMs) {
@@ -109,6 +110,11 @@ export class Barriers {
   close(error: () => CoveyError): void {
     this.#nextDeadlineMs = -Infinity;
     this.expire(Infinity, error);
+  }
+
+  #all(): (readonly Barrier[])[] {
+    const indexed = this.#indexed.map(({ barriers }) => barriers);
+    return [this.#open, this.#later, ...this.#asked.values(), ...indexed];
   }
 
   #insert(indexed: Indexed): void {

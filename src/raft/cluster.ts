@@ -26,6 +26,7 @@ import { RaftCounters } from "./counters.ts";
 import { Founding } from "./founding.ts";
 import type { Group } from "./group.ts";
 import { Groups } from "./groups.ts";
+import type { GroupOfAny } from "./group_types.ts";
 import { foundGroup, joinGroup, reopenGroup } from "./group_start.ts";
 import { identityProblem } from "./hello.ts";
 import { RaftHost } from "./host.ts";
@@ -191,6 +192,7 @@ export class Cluster<Result = any> {
       this.#groups = new Groups({ host, storage, root: group, logger: this.logger });
       host.add(group);
       this.#parts.started(group);
+      await leadAlone(group, this.#parts.options.requestMs);
     } catch (error) {
       await host.stop();
       throw error;
@@ -316,4 +318,16 @@ export class Cluster<Result = any> {
     this.#groups?.stop();
     await this.#host?.stop();
   }
+}
+
+/** Who decides alone has nobody to wait for: the node is of use as soon as it runs. */
+async function leadAlone(group: GroupOfAny, limitMs: number): Promise<void> {
+  const { voters, votersOutgoing } = group.status().configuration;
+  const isAlone = voters.length === 1 && voters[0] === group.replica && votersOutgoing.length === 0;
+  if (!isAlone) return;
+  group.campaign();
+  await group.barrier({ timeoutMs: limitMs }).catch((error: unknown) => {
+    // It goes on trying by itself; what is wrong shows in its readiness.
+    if (!(error instanceof CoveyError)) throw error;
+  });
 }

@@ -289,8 +289,10 @@ export class Group<Result> {
     this.#node.allowCandidacy(allowed);
   }
 
+  /** A replica could not be reached: what was on its way there is lost. */
   unreachable(replica: number): void {
     this.#node.unreachable(replica);
+    if (replica === this.#leadership.leader) this.#requests.barriers.lost();
     this.#host.schedule(this);
   }
 

@@ -446,6 +446,11 @@ export interface Host {
   environmentNames(prefix: string): string[];
   onSignal(name: SignalName, callback: () => void): Subscription;
   memory(): MemoryUsage;
+  /**
+   * Much has been made and dropped: the engine may collect it now, beside everything else. Never
+   * holds the thread up; an engine that does well by itself does nothing.
+   */
+  collectGarbage(): void;
   /** The process's limit of open descriptors, read once. */
   readonly descriptorsMax: number;
   /** Whether standard output or error is a terminal. */

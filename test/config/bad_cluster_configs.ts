@@ -110,7 +110,7 @@ export const badClusterConfigs: readonly BadConfig[] = [
       'covey.toml:5:22: raft.disk_stall_timeout: found "0s", which is out of range; allowed: a duration with its unit from "100ms" to "1h", such as "3s"',
       'covey.toml:6:17: raft.segment_bytes: found "128KiB", which is out of range; allowed: a size with its unit from "256KiB" to "64MiB", such as "4MiB"',
       'covey.toml:7:19: raft.low_water_bytes: found "1KiB", which is out of range; allowed: a size with its unit from "1MiB" to "1024GiB", or "0B" for no such mark, such as "64MiB"',
-      'covey.toml:8:20: raft.append_bytes_max: found "8MiB", which is out of range; allowed: a size with its unit from "64KiB" to "4MiB", such as "256KiB"',
+      'covey.toml:8:20: raft.append_bytes_max: found "8MiB", which is out of range; allowed: a size with its unit from "64KiB" to "4MiB", such as "64KiB"',
       "covey.toml:9:25: raft.inflight_messages_max: found 0; allowed: a whole number from 1 to 65536",
       "covey.toml:10:17: raft.proposals_max: found the number 1.5; allowed: a whole number from 1 to 10000000",
       'covey.toml:11:19: raft.request_timeout: found "never", which is not a duration; allowed: a duration with its unit from "10ms" to "1h", such as "7s"',
@@ -133,9 +133,9 @@ export const badClusterConfigs: readonly BadConfig[] = [
   },
   {
     name: "raft: appends that do not fit what may be under way",
-    text: '[raft]\ninflight_bytes_max = "128KiB"\n',
+    text: '[raft]\nappend_bytes_max = "256KiB"\ninflight_bytes_max = "128KiB"\n',
     lines: [
-      'covey.toml:2:22: raft.inflight_bytes_max: found "128KiB", which is less than raft.append_bytes_max; allowed: "256KiB" or more',
+      'covey.toml:3:22: raft.inflight_bytes_max: found "128KiB", which is less than raft.append_bytes_max; allowed: "256KiB" or more',
     ],
   },
   {

@@ -4,6 +4,7 @@
  * ({@link SnapshotStore.older}), and only after `commit` of the newer has resolved.
  */
 import { equalBytes } from "../../base/bytes.ts";
+import { Code, CoveyError } from "../../base/error.ts";
 import { type Disk, DiskError, type DiskFile } from "../../runtime/port.ts";
 import { encodeConfiguration } from "../core/configuration_codec.ts";
 import type { SnapshotMeta } from "../core/types.ts";
@@ -46,6 +47,8 @@ export class SnapshotStore {
   readonly #options: SnapshotStoreOptions;
   /** By group, in the order of their indexes. */
   readonly #stored = new Map<number, Stored[]>();
+  /** Unfinished ones that somebody writes: a group may take its own while its leader sends one. */
+  readonly #writing = new Set<string>();
 
   private constructor(disk: Disk, options: SnapshotStoreOptions) {
     this.#disk = disk;
@@ -78,8 +81,7 @@ export class SnapshotStore {
   /** Begins a snapshot of the machine here. */
   async create(group: number, meta: SnapshotMeta): Promise<SnapshotWriter> {
     const writer = await this.#writer(this.#header(group, meta, noSource));
-    await writer.begin();
-    return writer;
+    return await begun(writer, () => writer.begin());
   }
 
   /**
@@ -94,9 +96,7 @@ export class SnapshotStore {
     const header = this.#header(group, meta, source);
     const resumes = await this.#isPartOf(header);
     const writer = await this.#writer(header);
-    if (resumes) await writer.resume();
-    else await writer.begin();
-    return writer;
+    return await begun(writer, () => resumes ? writer.resume() : writer.begin());
   }
 
   /**
@@ -158,13 +158,24 @@ export class SnapshotStore {
   }
 
   async #writer(header: SnapshotHeader): Promise<SnapshotWriter> {
-    await this.#removeParts(header);
     const path = this.#path(header, true);
-    const file = await this.#disk.open(path, { read: true, write: true, create: true });
-    return new SnapshotWriter({ path, file }, header, {
-      finished: () => this.#finished(header),
-      abandoned: () => this.#disk.remove(path),
-    });
+    if (this.#writing.has(path)) {
+      throw new CoveyError(Code.aborted, `${path} is being written: try again`);
+    }
+    this.#writing.add(path);
+    const closed = (): void => void this.#writing.delete(path);
+    try {
+      await this.#removeParts(header);
+      const file = await this.#disk.open(path, { read: true, write: true, create: true });
+      return new SnapshotWriter({ path, file }, header, {
+        finished: () => this.#finished(header),
+        abandoned: () => this.#disk.remove(path),
+        closed,
+      });
+    } catch (error) {
+      closed();
+      throw error;
+    }
   }
 
   /** Other unfinished snapshots of the group: nobody will go on with them. */
@@ -174,7 +185,7 @@ export class SnapshotStore {
       const parsed = parseSnapshotName(name);
       const path = `${directory}/${name}`;
       if (parsed?.partial !== true || parsed.group !== header.group) continue;
-      if (path !== this.#path(header, true)) await this.#disk.remove(path);
+      if (!this.#writing.has(path)) await this.#disk.remove(path);
     }
   }
 
@@ -265,4 +276,18 @@ async function makeDurably(disk: Disk, directory: string): Promise<void> {
   await disk.makeDirectory(directory, 0o700);
   const slash = directory.lastIndexOf("/");
   await disk.syncDirectory(slash > 0 ? directory.slice(0, slash) : slash === 0 ? "/" : ".");
+}
+
+/** A writer that could not even begin holds nothing. */
+async function begun(
+  writer: SnapshotWriter,
+  begin: () => Promise<void>,
+): Promise<SnapshotWriter> {
+  try {
+    await begin();
+    return writer;
+  } catch (error) {
+    await writer.suspend();
+    throw error;
+  }
 }

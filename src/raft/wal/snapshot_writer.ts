@@ -29,6 +29,7 @@ export class SnapshotWriter {
   readonly #chunk: Uint8Array;
   readonly #finished: (writer: SnapshotWriter) => Promise<void>;
   readonly #abandoned: (writer: SnapshotWriter) => Promise<void>;
+  readonly #closed: () => void;
   /** Content in the chunk that is being filled. */
   #filled = 0;
   #chunks = 0;
@@ -43,6 +44,8 @@ export class SnapshotWriter {
     ends: {
       readonly finished: (writer: SnapshotWriter) => Promise<void>;
       readonly abandoned: (writer: SnapshotWriter) => Promise<void>;
+      /** Nothing is written any more; before the two others. */
+      readonly closed: () => void;
     },
   ) {
     this.header = header;
@@ -54,6 +57,7 @@ export class SnapshotWriter {
     this.#chunk = new Uint8Array(chunkHeadBytes + header.chunkBytes);
     this.#finished = ends.finished;
     this.#abandoned = ends.abandoned;
+    this.#closed = ends.closed;
   }
 
   /** Bytes of the content that are there: where the sender is to go on. */
@@ -124,6 +128,7 @@ export class SnapshotWriter {
     await this.#file.sync();
     await this.#file.close();
     this.#open = false;
+    this.#closed();
     await this.#finished(this);
     return { bytes, checksum: this.#checksum };
   }
@@ -132,6 +137,7 @@ export class SnapshotWriter {
   async suspend(): Promise<void> {
     if (!this.#open) return;
     this.#open = false;
+    this.#closed();
     await this.#file.close();
   }
 

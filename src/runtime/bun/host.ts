@@ -28,6 +28,9 @@ export function createHost(descriptorsMax: number): Host {
     environmentNames: (prefix) =>
       Object.keys(process.env).filter((name) => name.startsWith(prefix)),
     onSignal,
+    collectGarbage() {
+      Bun.gc(false);
+    },
     memory() {
       const usage = process.memoryUsage();
       return {

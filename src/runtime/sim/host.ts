@@ -81,6 +81,10 @@ export class SimHost implements Host {
     return memory;
   }
 
+  collectGarbage(): void {
+    // There is no engine of the machine's own.
+  }
+
   isTerminal(_stream: "stdin" | "stdout" | "stderr"): boolean {
     return false;
   }
