@@ -7,6 +7,7 @@ import { Code, CoveyError } from "../base/error.ts";
 import type { Logger } from "../base/log.ts";
 import type { MetricsRegistry } from "../base/metrics.ts";
 import type { Config } from "../config/types.ts";
+import { RaftService } from "../gen/api/v1/raft_go_pb.ts";
 import { Raft } from "../gen/covey/raft/v1/raft_pb.ts";
 import { Transport } from "../gen/covey/raft/v1/transport_pb.ts";
 import type { KvClient } from "../kv/client.ts";
@@ -14,6 +15,7 @@ import type { KvResult } from "../kv/core/result.ts";
 import { KvModule } from "../kv/kv_module.ts";
 import { showKvMetrics } from "../kv/metrics.ts";
 import type { KvModuleOptions } from "../kv/options.ts";
+import { raftHandlers } from "../kv/raft_go.ts";
 import { Cluster } from "../raft/cluster.ts";
 import { MemoryDisk } from "../raft/memory_disk.ts";
 import { bestSuccessor, Operator } from "../raft/operator.ts";
@@ -26,6 +28,7 @@ import type { Channel } from "../ttrpc/channel.ts";
 import { createLocalClient, type LocalCaller } from "../ttrpc/local_client.ts";
 import type { ServiceRegistry } from "../ttrpc/registry.ts";
 import { version } from "../version.ts";
+import { raftGoMembers } from "./raft_go_members.ts";
 import { showRaftMetrics } from "./raft_metrics.ts";
 import { ReplicationAdmin } from "./replication_admin.ts";
 import type { NodeRpc } from "./rpc.ts";
@@ -105,12 +108,14 @@ export class Replication {
     if (config.kv.enabled) showKvMetrics(parts.metrics, this.kv);
     parts.registry.add(Transport, new TransportService(this.cluster).handlers());
     parts.registry.add(Raft, new Operator(this.cluster, runtime.clock).handlers());
+    const client = createLocalClient(Raft, this.#caller);
+    parts.registry.add(RaftService, raftHandlers(raftGoMembers(config.cluster.join, client)));
     if (config.kv.enabled) {
       for (const [service, handlers] of this.kv.services()) parts.registry.add(service, handlers);
     }
     this.raft = new NodeRaft({
       cluster: this.cluster,
-      client: createLocalClient(Raft, this.#caller),
+      client,
       clock: runtime.clock,
       channel,
     });

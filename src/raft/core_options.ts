@@ -25,5 +25,6 @@ export function coreOptions(
     uncommittedBytesMax: options.uncommittedBytesMax,
     // The driver forwards proposals itself, so that their results come back.
     forwardProposals: false,
+    lazyCommits: true,
   };
 }

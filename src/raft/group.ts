@@ -4,10 +4,9 @@
  * it to the log, the peers and the machine, and ends when the core has nothing more to say.
  */
 import { Code, CoveyError } from "../base/error.ts";
-import type { Subscription } from "../runtime/port.ts";
-import type { Channel } from "../ttrpc/channel.ts";
 import { Applier } from "./applier.ts";
 import { CatchUp } from "./catch_up.ts";
+import { CommitNews } from "./commit_news.ts";
 import { RaftNode } from "./core/node.ts";
 import { type Leadership, type Ready, Role } from "./core/ready.ts";
 import type { Status } from "./core/status.ts";
@@ -22,25 +21,18 @@ import {
 } from "./core/types.ts";
 import { coreOptions, ticksOf } from "./core_options.ts";
 import { type Flight, Flights } from "./flights.ts";
-import { GroupEvents } from "./group_events.ts";
+import { GroupFront } from "./group_front.ts";
 import { GroupRestore } from "./group_restore.ts";
 import type { GroupSnapshots, TakenSnapshot } from "./group_snapshots.ts";
-import type {
-  GroupHost,
-  GroupObserver,
-  GroupParts,
-  LeaderHint,
-  RequestOptions,
-} from "./group_types.ts";
+import type { GroupHost, GroupParts, LeaderHint, RequestOptions } from "./group_types.ts";
 import type { Machine } from "./machine.ts";
-import { type DriverCommand, encodeDriverCommand, type Members } from "./members.ts";
+import type { DriverCommand, Members } from "./members.ts";
 import { ticksPerHeartbeat } from "./options.ts";
 import { Removal } from "./removal.ts";
 import { notProposed } from "./proposals.ts";
-import { GroupRequests } from "./requests.ts";
 import { SnapshotKeeper } from "./snapshot_keeper.ts";
 
-export class Group<Result> {
+export class Group<Result> extends GroupFront<Result> {
   readonly id: number;
   readonly name: string;
   readonly replica: number;
@@ -53,27 +45,25 @@ export class Group<Result> {
   readonly #restore: GroupRestore;
   readonly #catchUp: CatchUp;
   readonly #keeper: SnapshotKeeper;
-  readonly #events: GroupEvents<Result>;
-  readonly #requests: GroupRequests<Result>;
   readonly #flights = new Flights();
   #leadership: Leadership;
   #leading = false;
   #committed: LogIndex;
   #toldApplied: LogIndex;
+  readonly #news: CommitNews;
   readonly #removal: Removal;
   #stopped: CoveyError | undefined = undefined;
   #electionTicks: number;
 
   constructor(parts: GroupParts<Result>) {
     const { host, stored, machine } = parts;
+    super(host);
     this.#host = host;
     this.id = parts.id;
     this.name = parts.name;
     this.replica = parts.replica;
     this.machine = machine;
     this.members = parts.members;
-    this.#events = new GroupEvents(host.clock);
-    this.#requests = new GroupRequests(this, host);
     this.#electionTicks = ticksOf(host.options, host.options.electionMs);
     this.#node = new RaftNode(coreOptions(host.options, parts.replica), stored, parts.random);
     const { role, term, leader, applied } = this.#node.status();
@@ -96,6 +86,10 @@ export class Group<Result> {
         if (this.#stopped === undefined) this.#keeper.stored(meta);
       },
     });
+    this.#news = new CommitNews(host.clock, () => {
+      this.#node.announceCommit();
+      host.schedule(this);
+    });
     this.#removal = new Removal(() => this.#node.status());
     this.#restore = new GroupRestore(this.#snapshots, {
       restored: (meta) => this.#restored(meta),
@@ -111,6 +105,8 @@ export class Group<Result> {
       snapshots: this.#snapshots,
       catchUp: this.#catchUp,
       mayBegin: () => this.#applier.isBetweenEntries && !this.isRestoring,
+      appliedIndex: () => this.#applier.index,
+      proposeNothing: () => this.requests.propose(noBytes),
     });
   }
 
@@ -169,7 +165,7 @@ export class Group<Result> {
   }
 
   get pending(): { readonly proposals: number; readonly reads: number } {
-    return { proposals: this.#requests.size, reads: this.#requests.barriers.size };
+    return { proposals: this.requests.size, reads: this.requests.barriers.size };
   }
 
   get electionTimeoutMs(): number {
@@ -180,49 +176,16 @@ export class Group<Result> {
     return this.#node.status();
   }
 
-  observe(observer: GroupObserver<Result>): Subscription {
-    return this.#events.observe(observer);
-  }
-
-  /** Resolves at the next change of the leader, when the time is over, or when the signal fires. */
-  leaderChanged(timeoutMs: number, signal?: AbortSignal): Promise<void> {
-    return this.#events.leaderChanged(timeoutMs, signal);
-  }
-
   /** Resolves once the entry at `index` is applied or the signal fires; rejects at the group's end. */
   advanced(index: LogIndex, signal: AbortSignal): Promise<void> {
     if (this.#stopped !== undefined) return Promise.reject(this.#stopped);
     if (this.#applier.index >= index || signal.aborted) return Promise.resolve();
-    return this.#events.advanced(index, signal);
-  }
-
-  /** Proposes from any node; see the rejections of `KvGroup.propose`. */
-  propose(data: Uint8Array, options?: RequestOptions): Promise<Result> {
-    return this.#requests.propose(data, options);
-  }
-
-  /** Proposes an entry's bytes here or not at all. */
-  proposeHere(encoded: Uint8Array, options: RequestOptions): Promise<Result> {
-    return this.#requests.proposeHere(encoded, options);
-  }
-
-  /** Resolves when the machine here has everything that was acknowledged before the call. */
-  barrier(options?: RequestOptions): Promise<void> {
-    return this.#requests.barrier(options);
-  }
-
-  leaderChannel(options?: RequestOptions): Promise<"self" | Channel> {
-    return this.#requests.leaderChannel(options);
-  }
-
-  /** A command of the consensus module's own; resolves when it is applied. Leaders only. */
-  async command(command: DriverCommand, options: RequestOptions = {}): Promise<void> {
-    await this.proposeHere(encodeDriverCommand(command), options);
+    return this.events.advanced(index, signal);
   }
 
   /** Proposes a change of the configuration and waits until it is applied here. Leaders only. */
   change(change: ConfigurationChange, options?: RequestOptions): Promise<void> {
-    return this.#requests.change(this.#node, change, options);
+    return this.requests.change(this.#node, change, options);
   }
 
   /** Committed and applied entries from this one on, about so many bytes; `compacted` when gone. */
@@ -259,12 +222,12 @@ export class Group<Result> {
   tick(nowMs: number): void {
     if (this.#stopped !== undefined) return;
     this.#node.tick();
-    this.#requests.tick(nowMs);
+    this.requests.tick(nowMs);
     if (!this.isRestoring) this.#keeper.tick(nowMs);
     if (this.wasRemoved(this.replica) && this.#removal.tick(this.#electionTicks)) this.removed();
     if (
-      this.#node.hasReady() || this.#requests.proposals.hasQueued ||
-      this.#requests.barriers.wantsIndex
+      this.#node.hasReady() || this.requests.proposals.hasQueued ||
+      this.requests.barriers.wantsIndex
     ) {
       this.#host.schedule(this);
     }
@@ -292,7 +255,7 @@ export class Group<Result> {
   /** A replica could not be reached: what was on its way there is lost. */
   unreachable(replica: number): void {
     this.#node.unreachable(replica);
-    if (replica === this.#leadership.leader) this.#requests.barriers.lost();
+    if (replica === this.#leadership.leader) this.requests.barriers.lost();
     this.#host.schedule(this);
   }
 
@@ -325,13 +288,14 @@ export class Group<Result> {
   run(): void {
     while (this.#stopped === undefined) {
       this.#propose();
-      if (this.#requests.barriers.wantsIndex && this.#mayRead()) {
-        this.#requests.barriers.asked(this.#node.readIndex());
+      if (this.requests.barriers.wantsIndex && this.#mayRead()) {
+        this.requests.barriers.asked(this.#node.readIndex());
       }
-      if (!this.#node.hasReady()) return;
+      if (!this.#node.hasReady()) break;
       this.#handle(this.#node.ready());
       this.#applier.run();
     }
+    if (this.#node.hasCommitNews) this.#news.wait();
   }
 
   async stop(): Promise<void> {
@@ -339,9 +303,10 @@ export class Group<Result> {
       sent: false,
     });
     this.#applier.stop();
-    this.#requests.proposals.close();
-    this.#requests.barriers.close(() => notProposed("the node is shutting down"));
-    this.#events.leaderIsKnown();
+    this.#news.stop();
+    this.requests.proposals.close();
+    this.requests.barriers.close(() => notProposed("the node is shutting down"));
+    this.events.leaderIsKnown();
     await this.#snapshots.cancel();
   }
 
@@ -369,15 +334,15 @@ export class Group<Result> {
     if (snapshot !== undefined) {
       this.#restore.expect(snapshot);
       this.#applier.hold();
-      this.#events.restoring();
+      this.events.restoring();
     }
     for (const message of ready.messages) this.#send(message);
     if (ready.committed.length > 0) this.#applier.add(ready.committed);
     for (const { request, index } of ready.reads) {
-      this.#requests.barriers.indexed(request, index, this.#applier.index);
+      this.requests.barriers.indexed(request, index, this.#applier.index);
     }
     for (const { kind, request } of ready.dropped) {
-      if (kind === "read") this.#requests.barriers.dropped(request);
+      if (kind === "read") this.requests.barriers.dropped(request);
     }
   }
 
@@ -393,22 +358,22 @@ export class Group<Result> {
   }
 
   #propose(): void {
-    while (this.#requests.proposals.hasQueued && this.#leadership.role === Role.leader) {
+    while (this.requests.proposals.hasQueued && this.#leadership.role === Role.leader) {
       const { uncommittedBytesMax } = this.#host.options;
-      const taken = this.#requests.proposals.take(Math.min(1 << 20, uncommittedBytesMax));
+      const taken = this.requests.proposals.take(Math.min(1 << 20, uncommittedBytesMax));
       if (taken.length === 0) continue;
       const result = this.#node.propose(taken.map(({ data }) => data));
       if (result.kind === "appended") {
-        this.#requests.proposals.placed(taken, result.index, result.term);
+        this.requests.proposals.placed(taken, result.index, result.term);
         continue;
       }
       // Overload and transfers pass; the deadline ends what does not.
-      this.#requests.proposals.putBack(taken);
+      this.requests.proposals.putBack(taken);
       return;
     }
     // Leadership was lost before they were in the log: their proposers look for the new leader.
-    if (this.#requests.proposals.hasQueued && this.#leadership.role !== Role.leader) {
-      this.#requests.proposals.failQueued(() =>
+    if (this.requests.proposals.hasQueued && this.#leadership.role !== Role.leader) {
+      this.requests.proposals.failQueued(() =>
         notProposed("leadership was lost before it was proposed")
       );
     }
@@ -424,7 +389,7 @@ export class Group<Result> {
     this.#leadership = leadership;
     if (leadership.role !== Role.leader && this.#leading) {
       this.#leading = false;
-      this.#events.led(false);
+      this.events.led(false);
     }
     if (before.leader === leadership.leader && before.term === leadership.term) return;
     const { leader } = this;
@@ -433,8 +398,8 @@ export class Group<Result> {
       term: leadership.term,
       ...(leader === undefined ? {} : { replica: leader.replica, leader: leader.name }),
     });
-    this.#events.leader(leader);
-    if (leader !== undefined) this.#events.leaderIsKnown();
+    this.events.leader(leader);
+    if (leader !== undefined) this.events.leaderIsKnown();
   }
 
   // -------------------------------------------------------------------------------------------
@@ -442,12 +407,12 @@ export class Group<Result> {
 
   #applied(entry: Entry, data: Uint8Array, result: Result): void {
     this.#catchUp.applied(entry);
-    this.#requests.proposals.applied(entry.index, entry.term, result);
-    this.#events.applied(entry, data, result);
+    this.requests.proposals.applied(entry.index, entry.term, result);
+    this.events.applied(entry, data, result);
     const { role, term } = this.#leadership;
     if (!this.#leading && role === Role.leader && entry.term === term) {
       this.#leading = true;
-      this.#events.led(true);
+      this.events.led(true);
     }
   }
 
@@ -464,8 +429,8 @@ export class Group<Result> {
 
   #progressed(index: LogIndex): void {
     this.#tellApplied(index);
-    this.#requests.barriers.applied(index);
-    this.#events.progressed(index);
+    this.requests.barriers.applied(index);
+    this.events.progressed(index);
     this.#host.schedule(this);
   }
 
@@ -482,10 +447,10 @@ export class Group<Result> {
     const error = this.#stopped = new CoveyError(Code.unavailable, message, { sent: false });
     this.#host.logger.error("a group cannot go on", { group: this.id, why: message });
     this.#applier.stop();
-    this.#requests.proposals.close();
-    this.#requests.barriers.close(() => error);
-    this.#events.leaderIsKnown();
-    this.#events.stopped(error);
+    this.requests.proposals.close();
+    this.requests.barriers.close(() => error);
+    this.events.leaderIsKnown();
+    this.events.stopped(error);
   }
 
   /** Its data is worth nothing any more. */
@@ -502,13 +467,15 @@ export class Group<Result> {
   #restored({ index }: SnapshotMeta): void {
     if (this.#stopped !== undefined) return;
     this.#applier.release(index);
-    this.#requests.proposals.skipped(index);
+    this.requests.proposals.skipped(index);
     this.#catchUp.restored(index);
     this.#committed = Math.max(this.#committed, index) as LogIndex;
     this.#tellApplied(index);
-    this.#requests.barriers.applied(index);
-    this.#events.restored();
+    this.requests.barriers.applied(index);
+    this.events.restored();
     this.#host.membersChanged();
     this.#host.schedule(this);
   }
 }
+
+const noBytes = new Uint8Array(0);

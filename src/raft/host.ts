@@ -436,6 +436,8 @@ export class RaftHost implements GroupHost, PeerOwner {
       const message = group === undefined ? undefined : decodeMessage(wire);
       if (group === undefined || message === undefined) continue;
       if (message.type === MessageType.snapshot || !this.#mayHear(group, peer, message)) continue;
+      // A full disk must not end the process: the leader goes on with the others, and tries again.
+      if (message.entries.length > 0 && !this.log.takesEntries) continue;
       group.step(message);
     }
   }

@@ -20,6 +20,10 @@ export interface SnapshotKeeperParts {
   readonly catchUp: CatchUp;
   /** The machine is between two entries. */
   mayBegin(): boolean;
+  /** What the machine holds. */
+  appliedIndex(): number;
+  /** An entry without data, from any replica. */
+  proposeNothing(): Promise<unknown>;
 }
 
 export class SnapshotKeeper {
@@ -39,7 +43,11 @@ export class SnapshotKeeper {
   tick(nowMs: number): void {
     const { group, host, snapshots } = this.#parts;
     if (!this.#isDue() || nowMs < this.#notBeforeMs) return;
-    if (snapshots.isTaking || !this.#parts.mayBegin()) return;
+    if (snapshots.isTaking || !this.#parts.mayBegin() || host.log.space === "low") return;
+    if (this.#newestIndex() === this.#parts.appliedIndex()) {
+      this.#advance(nowMs);
+      return;
+    }
     this.#wanted = false;
     snapshots.take().catch((cause: unknown) => {
       this.#notBeforeMs = host.clock.monotonicMs() + retryMs;
@@ -66,6 +74,26 @@ export class SnapshotKeeper {
     const older = host.store.older(group);
     if (older !== undefined && older.index <= meta.index) host.compactLog(group, older);
     node.compact(catchUp.snapshotAt(meta.index));
+  }
+
+  #newestIndex(): number {
+    const stored = this.#parts.host.store.list(this.#parts.group);
+    return stored.length === 0 ? 0 : stored[stored.length - 1].index;
+  }
+
+  /**
+   * Nothing has happened since the newest snapshot, so another one would be the same. The log is
+   * kept for the one before it: an empty entry makes room for two that are both new.
+   */
+  #advance(nowMs: number): void {
+    this.#notBeforeMs = nowMs + retryMs;
+    this.#parts.proposeNothing().then(
+      () => this.#notBeforeMs = -Infinity,
+      (cause: unknown) => {
+        const { host, group } = this.#parts;
+        host.logger.debug("the log is kept for a group that is idle", { group, cause });
+      },
+    );
   }
 
   #isDue(): boolean {

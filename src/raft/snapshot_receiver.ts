@@ -53,6 +53,9 @@ export class SnapshotReceiver {
     let writer: SnapshotWriter | undefined;
     try {
       const host = this.#host();
+      if (host.lowSpace) {
+        throw new CoveyError(Code.resourceExhausted, "the disk is nearly full: make room on it");
+      }
       const { bytes, checksum, hello } = announced;
       const meta = message.snapshot!;
       writer = await host.store.receive(group.id, meta, { bytes, checksum });

@@ -70,6 +70,19 @@ export class RaftNode {
     this.#shownLeadership = this.#leadership();
   }
 
+  /** With lazy commits: whether somebody is to be told of the commit index, sooner or later. */
+  get hasCommitNews(): boolean {
+    return this.#replica.commitNews;
+  }
+
+  /** Tells them now. */
+  announceCommit(): void {
+    const replica = this.#replica;
+    if (!replica.isLeader || !replica.commitNews) return;
+    replica.announceCommit = true;
+    replica.replicationDue = true;
+  }
+
   /** A message from another replica arrived. Whatever it says, this does not throw. */
   step(message: Message): void {
     step(this.#replica, message);

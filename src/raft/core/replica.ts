@@ -105,6 +105,10 @@ export class Replica {
   stepDownDue = false;
   /** Some follower may be due an append; they are made when `ready()` is called. */
   replicationDue = false;
+  /** Some follower does not know of the newest commit index yet, and was not told for lack of entries. */
+  commitNews = false;
+  /** Such followers are to be told now. */
+  announceCommit = false;
 
   /** Applied configurations from the newest snapshot on, ascending, at least one. */
   configurations: ConfigurationAt[];
@@ -206,6 +210,8 @@ export class Replica {
     this.pendingChangeIndex = 0 as LogIndex;
     this.uncommittedBytes = 0;
     this.replicationDue = false;
+    this.commitNews = false;
+    this.announceCommit = false;
     this.stepDownDue = false;
     if (leaderChanged) {
       for (const request of this.reads.clear(this.id)) {

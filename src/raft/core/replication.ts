@@ -28,17 +28,25 @@ export function appendOwn(
 export function flushReplication(replica: Replica): void {
   if (!replica.isLeader || !replica.replicationDue) return;
   replica.replicationDue = false;
+  replica.commitNews = false;
   for (const id of replica.tracker.ids) {
     if (id !== replica.id) replicateTo(replica, replica.tracker.get(id)!);
   }
+  replica.announceCommit = false;
 }
 
 /** As many appends as the window takes, and one at least if one is owed or the commit is news. */
 function replicateTo(replica: Replica, progress: Progress): void {
   const isNews = progress.state === ProgressState.replicate &&
     Math.min(replica.log.committed, progress.next - 1) > progress.sentCommit;
-  let mayBeEmpty = progress.owesAppend || isNews;
-  while (sendAppend(replica, progress, mayBeEmpty)) mayBeEmpty = false;
+  const isTold = isNews && (!replica.options.lazyCommits || replica.announceCommit);
+  let mayBeEmpty = progress.owesAppend || isTold;
+  let isSent = false;
+  while (sendAppend(replica, progress, mayBeEmpty)) {
+    mayBeEmpty = false;
+    isSent = true;
+  }
+  if (isNews && !isSent && !progress.isPaused()) replica.commitNews = true;
 }
 
 function sendAppend(replica: Replica, progress: Progress, mayBeEmpty: boolean): boolean {

@@ -59,6 +59,8 @@ export interface LogParts {
   readonly options: LogOptions;
 }
 
+/** Kept of the last segment: thousands of terms and votes. */
+const votesBytes = 192 << 10;
 /** Bytes that an entry takes at most beside its data. */
 const entryOverhead = 64;
 
@@ -123,6 +125,15 @@ export class WriteAheadLog {
   /** A batch is on its way to the disk. */
   get isWriting(): boolean {
     return this.#running !== undefined;
+  }
+
+  /**
+   * Whether entries may still be taken: there is room on the disk, or a spare segment, or much of
+   * the present one. What is left after that is for terms and votes.
+   */
+  get takesEntries(): boolean {
+    return this.#space === "normal" || this.#parts.files.spares > 0 ||
+      this.#writer.fits(this.gatheredBytes + votesBytes);
   }
 
   /** With `low`, new proposals are to be refused; what Raft itself must write still goes out. */

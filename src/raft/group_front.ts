@@ -1,0 +1,50 @@
+/** The side of a group that its users see: requests and observers. What is behind it is the group. */
+import type { Subscription } from "../runtime/port.ts";
+import type { Channel } from "../ttrpc/channel.ts";
+import { GroupEvents } from "./group_events.ts";
+import type { GroupHost, GroupObserver, GroupOfAny, RequestOptions } from "./group_types.ts";
+import { type DriverCommand, encodeDriverCommand } from "./members.ts";
+import { GroupRequests } from "./requests.ts";
+
+export abstract class GroupFront<Result> {
+  protected readonly events: GroupEvents<Result>;
+  protected readonly requests: GroupRequests<Result>;
+
+  constructor(host: GroupHost) {
+    this.events = new GroupEvents(host.clock);
+    this.requests = new GroupRequests(this as unknown as GroupOfAny, host);
+  }
+
+  observe(observer: GroupObserver<Result>): Subscription {
+    return this.events.observe(observer);
+  }
+
+  /** Resolves at the next change of the leader, when the time is over, or when the signal fires. */
+  leaderChanged(timeoutMs: number, signal?: AbortSignal): Promise<void> {
+    return this.events.leaderChanged(timeoutMs, signal);
+  }
+
+  /** Proposes from any node; see the rejections of `KvGroup.propose`. */
+  propose(data: Uint8Array, options?: RequestOptions): Promise<Result> {
+    return this.requests.propose(data, options);
+  }
+
+  /** Proposes an entry's bytes here or not at all. */
+  proposeHere(encoded: Uint8Array, options: RequestOptions): Promise<Result> {
+    return this.requests.proposeHere(encoded, options);
+  }
+
+  /** Resolves when the machine here has everything that was acknowledged before the call. */
+  barrier(options?: RequestOptions): Promise<void> {
+    return this.requests.barrier(options);
+  }
+
+  leaderChannel(options?: RequestOptions): Promise<"self" | Channel> {
+    return this.requests.leaderChannel(options);
+  }
+
+  /** A command of the consensus module's own; resolves when it is applied. Leaders only. */
+  async command(command: DriverCommand, options: RequestOptions = {}): Promise<void> {
+    await this.proposeHere(encodeDriverCommand(command), options);
+  }
+}
