@@ -393,11 +393,13 @@ export class Group<Result> extends GroupFront<Result> {
     }
     if (before.leader === leadership.leader && before.term === leadership.term) return;
     const { leader } = this;
-    this.#host.logger.info(leader === undefined ? "there is no leader" : "there is a leader", {
-      group: this.id,
-      term: leadership.term,
-      ...(leader === undefined ? {} : { replica: leader.replica, leader: leader.name }),
-    });
+    if (leader !== undefined) {
+      const { replica, name } = leader;
+      const fields = { group: this.id, term: leadership.term, replica, leader: name };
+      this.#host.logger.info("there is a leader", fields);
+    } else if (before.leader !== noReplica) {
+      this.#host.logger.info("there is no leader", { group: this.id, term: leadership.term });
+    }
     this.events.leader(leader);
     if (leader !== undefined) this.events.leaderIsKnown();
   }
