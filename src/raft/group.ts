@@ -148,6 +148,12 @@ export class Group<Result> extends GroupFront<Result> {
     return this.#restore.isRestoring;
   }
 
+  /** It leads, nobody else takes part, and nobody waits for anything. */
+  get isAtRest(): boolean {
+    return this.#leading && this.members.all.length === 1 && this.requests.size === 0 &&
+      this.requests.barriers.size === 0;
+  }
+
   /** This replica id was given out, and taken back. */
   wasRemoved(replica: number): boolean {
     return replica < this.members.nextReplica && this.members.get(replica) === undefined;
@@ -200,8 +206,8 @@ export class Group<Result> extends GroupFront<Result> {
   }
 
   /** The log is held up by this group's old entries. */
-  wantSnapshot(): void {
-    this.#keeper.want();
+  wantSnapshot(heldBytes: number): void {
+    this.#keeper.want(heldBytes);
   }
 
   transfer(target: number): ReturnType<RaftNode["transferLeadership"]> {

@@ -14,6 +14,7 @@ import type { Channel } from "../ttrpc/channel.ts";
 import type { Frame, Hello } from "../gen/covey/raft/v1/transport_pb.ts";
 import { type Message, MessageType, type SnapshotMeta } from "./core/types.ts";
 import type { RaftCounters } from "./counters.ts";
+import { electionMs } from "./election_time.ts";
 import { Estimate } from "./estimate.ts";
 import { forward } from "./forward.ts";
 import type { Forwarded, GroupHost, GroupOfAny, RequestOptions } from "./group_types.ts";
@@ -36,8 +37,8 @@ const lazyMs = 2;
 /** How often timeouts are adapted and the disk is looked at. */
 const adaptMs = 1_000;
 const spaceMs = 10_000;
-/** No measurement stretches an election timeout beyond this many of the configured one. */
-const electionStretchMax = 20;
+/** A tick of a node that is alone and idle: seldom enough to sleep. */
+const restTickMs = 250;
 /** Segments that one group may keep from being released before it is asked for a snapshot. */
 const heldSegmentsMax = 8;
 
@@ -75,6 +76,7 @@ export class RaftHost implements GroupHost, PeerOwner {
   #lazyTimer: Timer | undefined = undefined;
   #tickTimer: Timer | undefined = undefined;
   #tickedMs = 0;
+  #nextTickMs = 0;
   #tickedWallMs = 0;
   #adaptAtMs = 0;
   #spaceAtMs = 0;
@@ -290,8 +292,15 @@ export class RaftHost implements GroupHost, PeerOwner {
     return this.options.heartbeatMs / ticksPerHeartbeat;
   }
 
+  /** Every group here decides alone, and nobody waits: time changes nothing. */
+  get #isAtRest(): boolean {
+    for (const group of this.#groups.values()) if (!group.isAtRest) return false;
+    return true;
+  }
+
   #armTick(): void {
-    this.#tickTimer = this.clock.timer(this.tickMs, tickHost, this);
+    this.#nextTickMs = this.#isAtRest ? restTickMs : this.tickMs;
+    this.#tickTimer = this.clock.timer(this.#nextTickMs, tickHost, this);
   }
 
   /** The timer's work; public only for the timer. One tick, however late it is. */
@@ -301,7 +310,7 @@ export class RaftHost implements GroupHost, PeerOwner {
     const tookMs = nowMs - this.#tickedMs;
     // The monotonic clock stands still while a machine is suspended; the wall clock does not.
     const sleptMs = Math.max(tookMs, wallMs - this.#tickedWallMs);
-    if (sleptMs > 3 * this.tickMs) {
+    if (sleptMs > this.#nextTickMs + 2 * this.tickMs) {
       for (const group of this.#groups.values()) group.clockJumped();
     }
     this.#tickedMs = nowMs;
@@ -320,23 +329,10 @@ export class RaftHost implements GroupHost, PeerOwner {
     this.#armTick();
   }
 
-  /**
-   * A vote takes two round trips and two writes; a leader's heartbeat comes with the delay and the
-   * jitter of the way. A timeout that is shorter than that elects nobody, or deposes everybody.
-   */
   #adapt(): void {
-    const diskMs = 2 * this.diskMs.high;
     for (const group of this.#groups.values()) {
-      let wayMs = 0;
-      for (const { nodeId } of group.members.all) {
-        wayMs = Math.max(wayMs, this.#peers.get(nodeId)?.roundTripMs.high ?? 0);
-      }
-      group.adapt(
-        Math.min(
-          electionStretchMax * this.options.electionMs,
-          Math.max(this.options.electionMs, 8 * wayMs) + diskMs,
-        ),
-      );
+      const ways = group.members.all.map(({ nodeId }: Member) => this.#peers.get(nodeId));
+      group.adapt(electionMs(this.options, ways, this.diskMs));
     }
     this.#peers.expire(this.nowMs());
     this.#askForSnapshot();
@@ -347,7 +343,7 @@ export class RaftHost implements GroupHost, PeerOwner {
   #askForSnapshot(): void {
     const { newest, oldest, holder } = this.log.segments;
     if (holder === undefined || newest - oldest < heldSegmentsMax) return;
-    this.#groups.get(holder)?.wantSnapshot();
+    this.#groups.get(holder)?.wantSnapshot((newest - oldest) * this.options.segmentBytes);
   }
 
   async #lookAtSpace(): Promise<void> {

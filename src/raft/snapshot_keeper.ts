@@ -35,9 +35,10 @@ export class SnapshotKeeper {
     this.#parts = parts;
   }
 
-  /** One is wanted although little has happened: the group's old entries hold up the log. */
-  want(): void {
-    this.#wanted = true;
+  /** The group's old entries hold up so much log; beyond its own share a snapshot is wanted early. */
+  want(heldBytes: number): void {
+    // Between two snapshots of a busy group there is that much of it, and the log goes to the older.
+    if (heldBytes >= 3 * this.#dueBytes) this.#wanted = true;
   }
 
   tick(nowMs: number): void {
@@ -96,10 +97,13 @@ export class SnapshotKeeper {
     );
   }
 
+  /** A large state is not worth writing for a little log. */
+  get #dueBytes(): number {
+    const { host, snapshots } = this.#parts;
+    return Math.max(host.options.snapshotLogBytes, snapshots.newestBytes / 2);
+  }
+
   #isDue(): boolean {
-    const { host, snapshots, catchUp } = this.#parts;
-    // A large state is not worth writing for a little log.
-    const dueBytes = Math.max(host.options.snapshotLogBytes, snapshots.newestBytes / 2);
-    return this.#wanted || catchUp.sinceSnapshotBytes >= dueBytes;
+    return this.#wanted || this.#parts.catchUp.sinceSnapshotBytes >= this.#dueBytes;
   }
 }

@@ -23,8 +23,14 @@ type ChunkInit = MessageInitShape<typeof SnapshotChunkSchema>;
 
 /** Bytes that were sent and are not confirmed. */
 const windowBytes = 512 << 10;
+/** After a transfer in which nothing arrived the next one waits, twice as long each time. */
+const retryMs = 250;
+const retryMsMax = 30_000;
 /** Silence of the receiver after which a transfer is given up. */
 const silenceMs = 10_000;
+
+/** More than any snapshot's bytes. */
+const whole = Infinity;
 
 export interface SnapshotSenderParts {
   readonly counters: RaftCounters;
@@ -35,9 +41,16 @@ export interface SnapshotSenderParts {
   helloProblem(peer: Peer, hello: Hello): CoveyError | undefined;
 }
 
+/** Transfers to one replica that came to nothing. */
+interface Failures {
+  count: number;
+  notBeforeMs: number;
+}
+
 export class SnapshotSender {
   readonly #parts: SnapshotSenderParts;
   readonly #active = new Map<string, AbortController>();
+  readonly #failures = new Map<string, Failures>();
 
   constructor(parts: SnapshotSenderParts) {
     this.#parts = parts;
@@ -47,30 +60,52 @@ export class SnapshotSender {
   send(group: GroupOfAny, peer: Peer, message: Message): void {
     const key = `${group.id}/${message.to}`;
     if (this.#active.has(key)) return;
+    if (this.#parts.clock.monotonicMs() < (this.#failures.get(key)?.notBeforeMs ?? 0)) {
+      group.snapshotSent(message.to, false);
+      return;
+    }
     const controller = new AbortController();
     this.#active.set(key, controller);
-    void this.#run(group, peer, message, controller).finally(() => this.#active.delete(key));
+    void this.#run(group, peer, message, controller).then((arrivedBytes) => {
+      this.#active.delete(key);
+      this.#ended(key, arrivedBytes);
+      group.snapshotSent(message.to, arrivedBytes === whole);
+    });
+  }
+
+  #ended(key: string, arrivedBytes: number): void {
+    const { clock, counters } = this.#parts;
+    if (arrivedBytes === whole) {
+      counters.snapshotsSent++;
+      this.#failures.delete(key);
+      return;
+    }
+    counters.snapshotsSendFailed++;
+    const count = arrivedBytes > 0 ? 1 : (this.#failures.get(key)?.count ?? 0) + 1;
+    const waitMs = Math.min(retryMsMax, retryMs * 2 ** (count - 1));
+    this.#failures.set(key, { count, notBeforeMs: clock.monotonicMs() + waitMs });
   }
 
   stop(): void {
     for (const controller of this.#active.values()) controller.abort();
   }
 
+  /** Gives the bytes that arrived, {@link whole} for all of them. Never rejects. */
   async #run(
     group: GroupOfAny,
     peer: Peer,
     message: Message,
     controller: AbortController,
-  ): Promise<void> {
+  ): Promise<number> {
     const { logger } = this.#parts;
     const fields = { group: group.id, replica: message.to, node: peer.name };
-    let arrived = false;
+    const progress = { bytes: 0 };
     try {
       const reader = await this.#open(group.id, message.snapshot!);
       try {
         logger.info("sending a snapshot", { ...fields, bytes: reader.source.bytes });
-        await this.#transfer(group.id, peer, message, reader, controller);
-        arrived = true;
+        await this.#transfer(group.id, peer, { message, reader, controller, progress });
+        return whole;
       } finally {
         await reader.close();
       }
@@ -79,9 +114,7 @@ export class SnapshotSender {
         logger.warning("a snapshot did not arrive; it is tried again", { ...fields, cause });
       }
     }
-    if (arrived) this.#parts.counters.snapshotsSent++;
-    else this.#parts.counters.snapshotsSendFailed++;
-    group.snapshotSent(message.to, arrived);
+    return progress.bytes;
   }
 
   async #open(group: number, meta: SnapshotMeta): Promise<SnapshotReader> {
@@ -97,9 +130,12 @@ export class SnapshotSender {
   async #transfer(
     group: number,
     peer: Peer,
-    message: Message,
-    reader: SnapshotReader,
-    controller: AbortController,
+    { message, reader, controller, progress }: {
+      readonly message: Message;
+      readonly reader: SnapshotReader;
+      readonly controller: AbortController;
+      readonly progress: { bytes: number };
+    },
   ): Promise<void> {
     const { clock } = this.#parts;
     const queue = new FrameQueue<ChunkInit>(2 * windowBytes);
@@ -120,6 +156,7 @@ export class SnapshotSender {
       else watch = clock.timer(leftMs, look, undefined);
     }
     let sent = -1;
+    let first = 0;
     try {
       const answers = peer.client("log").sendSnapshot(queue, { signal: controller.signal });
       for await (const answer of answers) {
@@ -129,8 +166,9 @@ export class SnapshotSender {
             ? new CoveyError(Code.internal, "the first answer has no hello")
             : this.#parts.helloProblem(peer, answer.hello);
           if (problem !== undefined) throw problem;
-          sent = Number(answer.offset);
+          sent = first = Number(answer.offset);
         }
+        progress.bytes = Number(answer.offset) - first;
         if (answer.done) return;
         const until = Math.min(reader.source.bytes, Number(answer.offset) + windowBytes);
         while (sent < until) {
