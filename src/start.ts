@@ -5,6 +5,7 @@ import type { ConfigOptions } from "./config/types.ts";
 import type { Log } from "./log.ts";
 import type { Node } from "./node.ts";
 import type { RepairedGroup } from "./node/repair.ts";
+import type { RestoredStore } from "./node/restore.ts";
 import { NetError, type Runtime } from "./runtime/port.ts";
 
 /** The oldest versions that the compliance suite passes on. */
@@ -123,6 +124,19 @@ export async function repairData(
 ): Promise<readonly RepairedGroup[]> {
   const { repairNode } = await import("./node/repair.ts");
   return await repairNode(runtime, loaded.config);
+}
+
+/**
+ * Makes the data directory of this configuration, which is in no cluster, one of a new cluster that
+ * begins with a saved store.
+ */
+export async function restoreData(
+  runtime: Runtime,
+  loaded: LoadedConfig,
+  pieces: AsyncIterable<Uint8Array>,
+): Promise<RestoredStore> {
+  const { restoreNode } = await import("./node/restore.ts");
+  return await restoreNode(runtime, loaded.config, pieces);
 }
 
 /** Reading the environment or the host's name takes a permission on Deno. */

@@ -8,6 +8,7 @@ import type { GetFlags } from "./kv/get.ts";
 import type { LockFlags } from "./kv/lock.ts";
 import type { ListFlags } from "./kv/ls.ts";
 import type { PutFlags } from "./kv/put.ts";
+import type { RestoreFlags } from "./kv/snapshot_restore.ts";
 import type { WatchFlags } from "./kv/watch.ts";
 import type { NodeFlags } from "./flags.ts";
 import { asSort, asTtl } from "./kv/values.ts";
@@ -252,9 +253,26 @@ function plainCommands() {
     parameters: { flags: nodeFlags },
     docs: { brief: "Say how the store of the asked node fares", customUsage: ["[flags]"] },
   });
+  const restore = buildCommand<RestoreFlags, [string], CliContext>({
+    loader: async () => (await import("./kv/snapshot_restore.ts")).restore,
+    parameters: {
+      flags: { config: nodeFlags.config, data: nodeFlags.data, json: nodeFlags.json },
+      positional: {
+        kind: "tuple",
+        parameters: [{ parse: asText, placeholder: "FILE", brief: "What save has written" }],
+      },
+    },
+    docs: {
+      brief: "Begin a new cluster with a saved store",
+      customUsage: ["FILE [--data FOLDER] [flags]"],
+      fullDescription:
+        "Fills the data folder of a node that is in no cluster yet, and does not run, with a saved\n" +
+        "store. The node is then a cluster of its own; add others with covey raft add.",
+    },
+  });
   const snapshot = buildRouteMap<string, CliContext>({
-    routes: { save },
-    docs: { brief: "Save the whole store" },
+    routes: { save, restore },
+    docs: { brief: "Save the whole store, and restore it" },
   });
   return { txn, compact, snapshot, status };
 }

@@ -9,13 +9,18 @@ export function ticksOf(options: RaftOptions, ms: number): number {
   );
 }
 
+/** Messages take their time, and clocks drift. */
+const leaseMarginTicksMin = 3;
+
 export function coreOptions(
   options: RaftOptions,
   id: number,
 ): Partial<Options> & { readonly id: number } {
+  const electionTicks = ticksOf(options, options.electionMs);
   return {
     id,
-    electionTicks: ticksOf(options, options.electionMs),
+    electionTicks,
+    leaseMarginTicks: Math.max(leaseMarginTicksMin, Math.ceil(electionTicks / 4)),
     heartbeatTicks: ticksPerHeartbeat,
     diskStallTicks: ticksOf(options, options.diskStallMs),
     readMode: options.leaseReads ? ReadMode.lease : ReadMode.readIndex,

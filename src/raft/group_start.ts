@@ -33,10 +33,21 @@ export async function foundGroup<Result>(
   start: GroupStart<Result>,
   founders: readonly Member[],
 ): Promise<Group<Result>> {
-  const { machine, storage, id, replica } = start;
+  const { machine } = start;
   const members = new Members(founders);
   const stored = foundingLog(makeConfiguration(founders.map((member) => member.replica)));
   machine.apply({ index: stored.snapshot.index, term: stored.snapshot.term, data: noData });
+  await writeBeginning(start, members, stored);
+  return groupOf(start, members, stored);
+}
+
+/** The machine's present state as a group's first snapshot, durable; then the log says so. */
+export async function writeBeginning<Result>(
+  start: Pick<GroupStart<Result>, "storage" | "id" | "replica" | "machine" | "logger">,
+  members: Members,
+  stored: StoredLog,
+): Promise<void> {
+  const { storage, id, replica } = start;
   const snapshots = snapshotsOf(start, members, {
     metaNow: () => stored.snapshot,
     stored: () => {},
@@ -49,7 +60,6 @@ export async function foundGroup<Result>(
     entries: [],
     mustSync: true,
   }));
-  return groupOf(start, members, stored);
 }
 
 /** A leader will bring a snapshot and then the log. */
@@ -137,7 +147,10 @@ function groupOf<Result>(
 }
 
 function snapshotsOf<Result>(
-  { id, storage, machine, logger }: GroupStart<Result>,
+  { id, storage, machine, logger }: Pick<
+    GroupStart<Result>,
+    "id" | "storage" | "machine" | "logger"
+  >,
   members: Members,
   owner: SnapshotOwner,
 ): GroupSnapshots {

@@ -20,7 +20,7 @@ import { forward } from "./forward.ts";
 import type { Forwarded, GroupHost, GroupOfAny, RequestOptions } from "./group_types.ts";
 import { leadOrNot } from "./low_space.ts";
 import type { Member } from "./members.ts";
-import { type RaftOptions, ticksPerHeartbeat } from "./options.ts";
+import { type RaftOptions, tickLateness, ticksPerHeartbeat } from "./options.ts";
 import type { LinkKind, LinkLoss, Peer, PeerOwner } from "./peer.ts";
 import { type HelloFacts, helloProblem, makeHello } from "./hello.ts";
 import { Peers } from "./peers.ts";
@@ -225,6 +225,8 @@ export class RaftHost implements GroupHost, PeerOwner {
 
   #flush(): void {
     if (this.#flushing || this.#stopped) return;
+    // What wakes the process after a sleep may be a read, before the tick.
+    this.#noticeSleep();
     this.#flushing = true;
     try {
       while (this.#dirty.size > 0 || this.#lazy.size > 0) {
@@ -298,6 +300,16 @@ export class RaftHost implements GroupHost, PeerOwner {
     return true;
   }
 
+  /** A lease is counted in ticks: one that takes too long voids it. */
+  #noticeSleep(): void {
+    if (!this.options.leaseReads) return;
+    const tookMs = this.nowMs() - this.#tickedMs;
+    // The monotonic clock stands still while a machine is suspended; the wall clock does not.
+    const sleptMs = Math.max(tookMs, this.clock.wallMs() - this.#tickedWallMs);
+    if (sleptMs <= this.#nextTickMs * tickLateness) return;
+    for (const group of this.#groups.values()) group.clockJumped();
+  }
+
   #armTick(): void {
     this.#nextTickMs = this.#isAtRest ? restTickMs : this.tickMs;
     this.#tickTimer = this.clock.timer(this.#nextTickMs, tickHost, this);
@@ -305,16 +317,10 @@ export class RaftHost implements GroupHost, PeerOwner {
 
   /** The timer's work; public only for the timer. One tick, however late it is. */
   tick(): void {
+    this.#noticeSleep();
     const nowMs = this.nowMs();
-    const wallMs = this.clock.wallMs();
-    const tookMs = nowMs - this.#tickedMs;
-    // The monotonic clock stands still while a machine is suspended; the wall clock does not.
-    const sleptMs = Math.max(tookMs, wallMs - this.#tickedWallMs);
-    if (sleptMs > this.#nextTickMs + 2 * this.tickMs) {
-      for (const group of this.#groups.values()) group.clockJumped();
-    }
     this.#tickedMs = nowMs;
-    this.#tickedWallMs = wallMs;
+    this.#tickedWallMs = this.clock.wallMs();
     for (const group of this.#groups.values()) group.tick(nowMs);
     for (const peer of this.#peers.all) peer.tick();
     if (nowMs >= this.#adaptAtMs) {

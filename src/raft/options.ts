@@ -44,3 +44,9 @@ export const raftOptionsDefault: RaftOptions = {
 
 /** Ticks in a heartbeat's interval: elections are drawn in steps of one tick. */
 export const ticksPerHeartbeat = 2;
+
+/**
+ * A tick that takes longer than so many does not count for a lease. A leader's lease is three
+ * quarters of an election timeout at most (core_options.ts), and a voter's a tick less than one.
+ */
+export const tickLateness = 1.2;

@@ -1,4 +1,5 @@
 /** `covey kv snapshot save FILE`: the whole store in one file. */
+import { Xxh64 } from "../../base/xxh64.ts";
 import type { KvClient } from "../../kv/client.ts";
 import type { KvSnapshotEnd } from "../../kv/client_types.ts";
 import { type Disk, DiskError, type DiskFile } from "../../runtime/port.ts";
@@ -8,6 +9,7 @@ import type { NodeFlags } from "../flags.ts";
 import { Interrupt } from "../interrupt.ts";
 import { formatBytes } from "../table.ts";
 import { withKv } from "./client.ts";
+import { trailerOf } from "./snapshot_file.ts";
 
 /** The file gets its name when it is whole and durable; until then it ends in `.part`. */
 export async function save(this: CliContext, flags: NodeFlags, path: string): Promise<void> {
@@ -58,10 +60,14 @@ async function write(
 async function fill(file: DiskFile, kv: KvClient, signal: AbortSignal): Promise<KvSnapshotEnd> {
   try {
     const pieces = kv.snapshot({ signal });
+    const hash = new Xxh64();
     for (;;) {
       const piece = await pieces.next();
-      if (!piece.done) await file.append(piece.value);
-      else {
+      if (!piece.done) {
+        hash.update(piece.value);
+        await file.append(piece.value);
+      } else {
+        await file.append(trailerOf(hash));
         await file.sync();
         return piece.value;
       }

@@ -1,0 +1,71 @@
+/** A saved store as the beginning of a new cluster, on a data directory that is in none. */
+import { Code, CoveyError } from "../base/error.ts";
+import type { Config } from "../config/types.ts";
+import { KvMachine } from "../kv/core/kv_machine.ts";
+import { createLog } from "../log.ts";
+import { seedCluster } from "../raft/seed_cluster.ts";
+import type { Runtime } from "../runtime/port.ts";
+import { openDataDirectory } from "./data_directory.ts";
+import { absolutePath } from "./path.ts";
+import { raftOptions } from "./replication.ts";
+
+/** What was restored. */
+export interface RestoredStore {
+  readonly clusterId: string;
+  readonly nodeId: string;
+  readonly index: number;
+  readonly revision: number;
+  readonly keys: number;
+}
+
+/** Reads the store's bytes first: nothing is written when they are not a whole one. */
+export async function restoreNode(
+  runtime: Runtime,
+  config: Config,
+  pieces: AsyncIterable<Uint8Array>,
+): Promise<RestoredStore> {
+  const { disk, random, host } = runtime;
+  const machine = new KvMachine();
+  const sink = machine.restore();
+  for await (const piece of pieces) {
+    const problem = sink.push(piece);
+    if (problem !== undefined) throw notRestored(problem);
+  }
+  const problem = sink.finish();
+  if (problem !== undefined) throw notRestored(problem);
+  const name = config.node.name || host.hostname;
+  const { logger } = await createLog(runtime, {
+    level: config.log.level,
+    format: config.log.format,
+    node: name,
+  });
+  const path = absolutePath(host, config.node.data, "node.data");
+  const directory = await openDataDirectory(disk, random, path);
+  try {
+    const { nodeId } = directory;
+    const clusterId = await seedCluster({
+      disk,
+      random,
+      logger: logger.child("raft"),
+      directory: directory.path,
+      nodeId,
+      name,
+      address: config.node.advertise ?? config.node.listen[0],
+      options: raftOptions(config),
+      machine,
+    });
+    const { revision, keys } = machine.statistics();
+    return { clusterId, nodeId, index: machine.appliedIndex, revision, keys };
+  } finally {
+    await directory.release();
+  }
+}
+
+function notRestored(problem: string): CoveyError {
+  return problem === "unsupported_version"
+    ? new CoveyError(
+      Code.failedPrecondition,
+      "the store was saved by a newer covey: restore it with that one",
+    )
+    : new CoveyError(Code.dataLoss, `the file holds no whole store: ${problem}`);
+}

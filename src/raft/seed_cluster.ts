@@ -1,0 +1,73 @@
+/**
+ * A new cluster of one node that begins with a saved store instead of an empty one. It has an id of
+ * its own: nodes of the cluster that the store was saved from are refused, as they must be.
+ */
+import { assert } from "../base/assert.ts";
+import { Code, CoveyError } from "../base/error.ts";
+import type { Logger } from "../base/log.ts";
+import type { Disk, Random } from "../runtime/port.ts";
+import { clusterIdOf, readClusterRecord, writeClusterRecord } from "./cluster_record.ts";
+import { rootGroup } from "./cluster.ts";
+import { makeConfiguration } from "./core/configuration.ts";
+import { foundingLog } from "./core/founding.ts";
+import type { LogIndex } from "./core/types.ts";
+import { writeBeginning } from "./group_start.ts";
+import type { Machine } from "./machine.ts";
+import { Members } from "./members.ts";
+import type { RaftOptions } from "./options.ts";
+import { openStorage } from "./storage.ts";
+
+export interface SeedParts {
+  readonly disk: Disk;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** The node's data directory, which nobody else has open. */
+  readonly directory: string;
+  readonly nodeId: string;
+  readonly name: string;
+  /** Where other nodes will reach it. */
+  readonly address: string;
+  readonly options: RaftOptions;
+  /** Filled from what was saved. */
+  readonly machine: Machine<unknown>;
+}
+
+/** Durable when it resolves, with the new cluster's id. */
+export async function seedCluster(parts: SeedParts): Promise<string> {
+  const { disk, random, logger, directory, nodeId, name, address, options, machine } = parts;
+  assert(machine.appliedIndex > 0, "a saved store holds at least its founding");
+  if (await readClusterRecord(disk, directory) !== undefined) {
+    throw new CoveyError(
+      Code.failedPrecondition,
+      `${directory} belongs to a cluster already: name an empty folder`,
+    );
+  }
+  const founders = [{ replica: 1, nodeId, name, address }];
+  const record = { clusterId: clusterIdOf([nodeId]), replica: 1, founders, founded: false };
+  let failure: CoveyError | undefined;
+  const storage = await openStorage({
+    disk,
+    random,
+    logger,
+    directory: `${directory}/raft`,
+    clusterId: record.clusterId,
+    nodeId,
+    replicas: [{ group: rootGroup, replica: record.replica }],
+    create: true,
+    options,
+  }, { durable: () => {}, failed: (error) => failure = error, space: () => {} });
+  try {
+    const { hardState, snapshot } = foundingLog(makeConfiguration([record.replica]));
+    const index = machine.appliedIndex as LogIndex;
+    await writeBeginning(
+      { storage, id: rootGroup, replica: record.replica, machine, logger },
+      new Members(founders),
+      { hardState: { ...hardState, commit: index }, snapshot: { ...snapshot, index }, entries: [] },
+    );
+    if (failure !== undefined) throw failure;
+  } finally {
+    await storage.log.close();
+  }
+  await writeClusterRecord(disk, directory, { ...record, founded: true });
+  return record.clusterId;
+}
