@@ -3,6 +3,7 @@
  * waits for it, and lets a snapshot of the machine begin or a restore take place between two entries.
  */
 import { assert } from "../base/assert.ts";
+import { CoveyError } from "../base/error.ts";
 import type { Clock, Timer } from "../runtime/port.ts";
 import { type Entry, EntryType, type LogIndex } from "./core/types.ts";
 import type { Machine } from "./machine.ts";
@@ -116,52 +117,60 @@ export class Applier<Result> {
   #step(): boolean {
     if (this.#unfinished !== undefined) {
       const { entry, data } = this.#unfinished;
-      const result = this.#machine.resume();
-      if (result === undefined) return true;
-      this.#unfinished = undefined;
-      this.#finished(entry, data, result);
-      return false;
+      return this.#ran(entry, data, () => this.#machine.resume());
     }
     const entry = this.#take();
     if (entry.type === EntryType.configuration) {
-      this.#advance(entry);
-      this.#owner.configured(entry);
+      if (this.#advance(entry)) this.#owner.configured(entry);
       return false;
     }
     const decoded = decodeEntryData(entry.data);
     if (decoded.kind === "driver") {
       if (decoded.command.kind === "unknown") {
         this.#stick(entry, "a newer version of covey wrote it: update this node");
-        return false;
-      }
-      this.#advance(entry);
-      this.#owner.commanded(decoded.command);
+      } else if (this.#advance(entry)) this.#owner.commanded(decoded.command);
       return false;
     }
     const { data } = decoded;
-    const result = this.#machine.apply({ index: entry.index, term: entry.term, data });
+    const { index, term } = entry;
+    return this.#ran(entry, data, () => this.#machine.apply({ index, term, data }));
+  }
+
+  /** The machine's index keeps up with entries that are not its own; false when it is stuck. */
+  #advance(entry: Entry): boolean {
+    const { index, term } = entry;
+    const isLarge = this.#ran(
+      entry,
+      noData,
+      () => this.#machine.apply({ index, term, data: noData }),
+    );
+    assert(!isLarge, "an entry without data is applied at once");
+    return !this.#stopped;
+  }
+
+  /** True when the machine has not finished with the entry. One that throws is stuck. */
+  #ran(entry: Entry, data: Uint8Array, run: () => Result | undefined): boolean {
+    let result: Result | undefined;
+    let isFatal: boolean;
+    try {
+      result = run();
+      isFatal = result !== undefined && this.#machine.isFatal(result);
+    } catch (error) {
+      this.#stick(entry, `its machine failed: ${CoveyError.from(error).rawMessage}`);
+      return false;
+    }
     if (result === undefined) {
       this.#unfinished = { entry, data };
       return true;
     }
-    this.#finished(entry, data, result);
-    return false;
-  }
-
-  /** The machine's index keeps up with entries that are not its own. */
-  #advance(entry: Entry): void {
-    const result = this.#machine.apply({ index: entry.index, term: entry.term, data: noData });
-    assert(result !== undefined, "an entry without data is applied at once");
-    this.#finished(entry, noData, result);
-  }
-
-  #finished(entry: Entry, data: Uint8Array, result: Result): void {
-    if (this.#machine.isFatal(result)) {
+    this.#unfinished = undefined;
+    if (isFatal) {
       this.#stick(entry, "the machine of this build cannot apply it: update this node");
-      return;
+      return false;
     }
     this.#index = entry.index;
     this.#owner.applied(entry, data, result);
+    return false;
   }
 
   #stick(entry: Entry, why: string): void {

@@ -32,11 +32,19 @@ export async function* follow(
     throw new CoveyError(Code.notFound, `this node has no replica of group ${request.group}`);
   }
   let next = Math.max(1, Number(request.fromIndex));
+  if (!Number.isSafeInteger(next)) {
+    throw new CoveyError(Code.invalidArgument, "from_index is out of range");
+  }
   for (;;) {
     if (signal.aborted) return;
     const page = group.committedFrom(next as LogIndex, pageBytes);
     if (page === "compacted") {
-      const { index } = yield* sendSnapshot(host, group);
+      if (group.isRestoring) {
+        // What is on disk is older than the log that was replaced, or about to be used.
+        await group.advanced(group.applied + 1 as LogIndex, signal);
+        continue;
+      }
+      const { index } = yield* sendSnapshot(host, group, next);
       next = index + 1;
       continue;
     }
@@ -53,12 +61,14 @@ export async function* follow(
   }
 }
 
-/** The newest snapshot, in pieces. */
+/** The newest snapshot, in pieces: one that leads on, and behind which no entry is missing. */
 async function* sendSnapshot(
   host: RaftHost,
   group: GroupOfAny,
+  next: number,
 ): AsyncGenerator<FollowInit, { readonly index: number }> {
-  const found = await host.store.read(group.id, 1, ({ index }) => index <= group.applied);
+  const least = Math.max(1, next - 1, group.status().firstIndex - 1);
+  const found = await host.store.read(group.id, least, ({ index }) => index <= group.applied);
   if (found === undefined) {
     throw new CoveyError(Code.unavailable, "there is no snapshot to begin with yet: try again");
   }

@@ -304,14 +304,13 @@ export class Group<Result> extends GroupFront<Result> {
     if (this.#node.hasCommitNews) this.#news.wait();
   }
 
-  async stop(): Promise<void> {
-    this.#stopped ??= new CoveyError(Code.unavailable, "the node is shutting down", {
-      sent: false,
-    });
+  /** Ends it; whoever waits, or asks later, is told the reason. */
+  async stop(reason: CoveyError = shuttingDown()): Promise<void> {
+    this.#stopped ??= reason;
     this.#applier.stop();
     this.#news.stop();
     this.requests.proposals.close();
-    this.requests.barriers.close(() => notProposed("the node is shutting down"));
+    this.requests.barriers.close(() => reason);
     this.events.leaderIsKnown();
     await this.#snapshots.cancel();
   }
@@ -487,3 +486,7 @@ export class Group<Result> extends GroupFront<Result> {
 }
 
 const noBytes = new Uint8Array(0);
+
+function shuttingDown(): CoveyError {
+  return new CoveyError(Code.unavailable, "the node is shutting down", { sent: false });
+}

@@ -1,16 +1,19 @@
 /** Whoever follows a group: observers of its machine, and those who wait for something once. */
 import type { CoveyError } from "../base/error.ts";
+import type { Logger } from "../base/log.ts";
 import type { Clock, Subscription } from "../runtime/port.ts";
 import type { Entry, LogIndex } from "./core/types.ts";
 import type { GroupObserver, LeaderHint } from "./group_types.ts";
 
 export class GroupEvents<Result> {
   readonly #clock: Clock;
+  readonly #logger: Logger;
   readonly #observers = new Set<GroupObserver<Result>>();
   #leaderWaiters = new Set<() => void>();
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, logger: Logger) {
     this.#clock = clock;
+    this.#logger = logger;
   }
 
   observe(observer: GroupObserver<Result>): Subscription {
@@ -21,31 +24,42 @@ export class GroupEvents<Result> {
   applied(entry: Entry, data: Uint8Array, result: Result): void {
     if (this.#observers.size === 0) return;
     const applied = { index: entry.index, term: entry.term, data };
-    for (const observer of this.#observers) observer.applied?.(applied, result);
+    this.#tell((observer) => observer.applied?.(applied, result));
   }
 
   progressed(index: LogIndex): void {
-    for (const observer of this.#observers) observer.progressed?.(index);
+    this.#tell((observer) => observer.progressed?.(index));
   }
 
   restoring(): void {
-    for (const observer of this.#observers) observer.restoring?.();
+    this.#tell((observer) => observer.restoring?.());
   }
 
   restored(): void {
-    for (const observer of this.#observers) observer.restored?.();
+    this.#tell((observer) => observer.restored?.());
   }
 
   led(leading: boolean): void {
-    for (const observer of this.#observers) observer.led?.(leading);
+    this.#tell((observer) => observer.led?.(leading));
   }
 
   leader(leader: LeaderHint | undefined): void {
-    for (const observer of this.#observers) observer.leader?.(leader);
+    this.#tell((observer) => observer.leader?.(leader));
   }
 
   stopped(error: CoveyError): void {
-    for (const observer of this.#observers) observer.stopped?.(error);
+    this.#tell((observer) => observer.stopped?.(error));
+  }
+
+  /** What an observer does wrong is its own trouble, and worth a line. */
+  #tell(callback: (observer: GroupObserver<Result>) => void): void {
+    for (const observer of this.#observers) {
+      try {
+        callback(observer);
+      } catch (cause) {
+        this.#logger.error("an observer of a group failed", { cause });
+      }
+    }
   }
 
   /** There is a leader, or there will be none here: whoever waits looks again. */
@@ -76,7 +90,10 @@ export class GroupEvents<Result> {
     });
   }
 
-  /** Resolves once the entry at `index` is applied, the signal fires, or the group ends. */
+  /**
+   * Resolves once the entry at `index` is applied, the machine is restored from a snapshot, or the
+   * signal fires; rejects at the group's end.
+   */
   advanced(index: LogIndex, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       const end = (): void => {
@@ -86,6 +103,7 @@ export class GroupEvents<Result> {
       };
       const subscription = this.observe({
         progressed: (applied) => applied >= index ? end() : undefined,
+        restored: end,
         stopped: (error) => {
           end();
           reject(error);

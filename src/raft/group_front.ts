@@ -11,7 +11,7 @@ export abstract class GroupFront<Result> {
   protected readonly requests: GroupRequests<Result>;
 
   constructor(host: GroupHost) {
-    this.events = new GroupEvents(host.clock);
+    this.events = new GroupEvents(host.clock, host.logger);
     this.requests = new GroupRequests(this as unknown as GroupOfAny, host);
   }
 

@@ -65,6 +65,15 @@ export class Groups {
     this.reconcile();
   }
 
+  /** The machine is not wanted after all, unless it drives its group already. */
+  unregister(name: string): void {
+    const registration = this.#registrations.get(name);
+    if (registration === undefined || registration.group !== undefined || registration.starting) {
+      return;
+    }
+    this.#registrations.delete(name);
+  }
+
   /** The group as it runs here; undefined when it is known and placed elsewhere. */
   async running<Result>(name: string, signal: AbortSignal): Promise<Group<Result> | undefined> {
     const registration = this.#registrations.get(name);
@@ -163,9 +172,11 @@ export class Groups {
     const { group } = registration;
     if (group === undefined) return;
     registration.group = undefined;
-    registration.failure = new CoveyError(Code.notFound, `group ${group.name} was removed`);
+    const gone = new CoveyError(Code.notFound, `group ${group.name} was removed`);
+    registration.failure = gone;
+    this.#registrations.delete(group.name);
     this.#wake(registration);
-    await this.#host.remove(group.id);
+    await this.#host.remove(group.id, gone);
     const { log, store, groups } = this.#storage;
     try {
       await log.whenDurable(log.removeGroup(group.id));

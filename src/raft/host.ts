@@ -20,12 +20,13 @@ import { forward } from "./forward.ts";
 import type { Forwarded, GroupHost, GroupOfAny, RequestOptions } from "./group_types.ts";
 import { leadOrNot } from "./low_space.ts";
 import type { Member } from "./members.ts";
-import { type RaftOptions, tickLateness, ticksPerHeartbeat } from "./options.ts";
+import { type RaftOptions, ticksPerHeartbeat } from "./options.ts";
 import type { LinkKind, LinkLoss, Peer, PeerOwner } from "./peer.ts";
 import { type HelloFacts, helloProblem, makeHello } from "./hello.ts";
 import { Peers } from "./peers.ts";
 import { SnapshotSender } from "./snapshot_sender.ts";
 import type { Storage } from "./storage.ts";
+import { TickWatch } from "./tick_watch.ts";
 import type { LogError } from "./wal/error.ts";
 import type { SnapshotStore } from "./wal/snapshot_store.ts";
 import type { SpaceState } from "./wal/options.ts";
@@ -75,9 +76,7 @@ export class RaftHost implements GroupHost, PeerOwner {
   #flushDue = false;
   #lazyTimer: Timer | undefined = undefined;
   #tickTimer: Timer | undefined = undefined;
-  #tickedMs = 0;
-  #nextTickMs = 0;
-  #tickedWallMs = 0;
+  readonly #watch: TickWatch;
   #adaptAtMs = 0;
   #spaceAtMs = 0;
   #syncSample: { readonly ticket: number; readonly sinceMs: number } | undefined = undefined;
@@ -92,6 +91,7 @@ export class RaftHost implements GroupHost, PeerOwner {
     const seed = new Uint8Array(4);
     parts.random.fill(seed);
     this.#random = new Prng(new DataView(seed.buffer).getUint32(0));
+    this.#watch = new TickWatch(parts.clock);
     this.#peers = new Peers(this, parts.facts.nodeId);
     this.#snapshots = new SnapshotSender({
       counters: parts.counters,
@@ -166,8 +166,7 @@ export class RaftHost implements GroupHost, PeerOwner {
   begin(storage: Storage): void {
     this.#storage = storage;
     this.counters.isTailRepaired = storage.isTailRepaired;
-    this.#tickedMs = this.nowMs();
-    this.#tickedWallMs = this.clock.wallMs();
+    this.#watch.ticked();
     this.#armTick();
   }
 
@@ -177,10 +176,10 @@ export class RaftHost implements GroupHost, PeerOwner {
     this.schedule(group);
   }
 
-  async remove(id: number): Promise<void> {
+  async remove(id: number, reason: CoveyError): Promise<void> {
     const group = this.#groups.get(id);
     this.#groups.delete(id);
-    await group?.stop();
+    await group?.stop(reason);
     this.membersChanged();
   }
 
@@ -215,6 +214,7 @@ export class RaftHost implements GroupHost, PeerOwner {
   }
 
   #flushSoon(): void {
+    if (this.#watch.nextMs > this.tickMs && !this.#isAtRest) this.#wakeUp();
     if (this.#flushDue || this.#flushing) return;
     this.#flushDue = true;
     void Promise.resolve().then(() => {
@@ -302,25 +302,26 @@ export class RaftHost implements GroupHost, PeerOwner {
 
   /** A lease is counted in ticks: one that takes too long voids it. */
   #noticeSleep(): void {
-    if (!this.options.leaseReads) return;
-    const tookMs = this.nowMs() - this.#tickedMs;
-    // The monotonic clock stands still while a machine is suspended; the wall clock does not.
-    const sleptMs = Math.max(tookMs, this.clock.wallMs() - this.#tickedWallMs);
-    if (sleptMs <= this.#nextTickMs * tickLateness) return;
+    if (!this.options.leaseReads || !this.#watch.isLate) return;
     for (const group of this.#groups.values()) group.clockJumped();
   }
 
+  /** Somebody waits now, and counts on ticks. */
+  #wakeUp(): void {
+    this.#tickTimer?.cancel();
+    this.#armTick();
+  }
+
   #armTick(): void {
-    this.#nextTickMs = this.#isAtRest ? restTickMs : this.tickMs;
-    this.#tickTimer = this.clock.timer(this.#nextTickMs, tickHost, this);
+    this.#watch.nextMs = this.#isAtRest ? restTickMs : this.tickMs;
+    this.#tickTimer = this.clock.timer(this.#watch.nextMs, tickHost, this);
   }
 
   /** The timer's work; public only for the timer. One tick, however late it is. */
   tick(): void {
     this.#noticeSleep();
+    this.#watch.ticked();
     const nowMs = this.nowMs();
-    this.#tickedMs = nowMs;
-    this.#tickedWallMs = this.clock.wallMs();
     for (const group of this.#groups.values()) group.tick(nowMs);
     for (const peer of this.#peers.all) peer.tick();
     if (nowMs >= this.#adaptAtMs) {

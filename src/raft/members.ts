@@ -178,12 +178,12 @@ export class Members {
         return;
       }
       case "createGroup": {
+        // Of two that were made in the same moment, the log gives the second one the next id.
         const { group } = command;
-        if (group.id < this.nextGroup || this.groups.some(({ name }) => name === group.name)) {
-          return;
-        }
-        this.#groups.set(group.id, group);
-        this.nextGroup = group.id + 1;
+        if (this.groups.some(({ name }) => name === group.name)) return;
+        const id = Math.max(group.id, this.nextGroup);
+        this.#groups.set(id, { ...group, id });
+        this.nextGroup = id + 1;
         return;
       }
       case "removeGroup":

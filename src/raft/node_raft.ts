@@ -120,9 +120,15 @@ export class NodeRaft {
     }
     groups.register(name, machine as Machine<unknown>);
     const call: CallOptions = { timeoutMs, signal };
-    const { id } = await this.#client.createGroup({ name, replicas }, call);
-    const running = await groups.running<Result>(name, signal ?? new AbortController().signal);
-    if (running !== undefined) return running;
+    let id: number;
+    try {
+      ({ id } = await this.#client.createGroup({ name, replicas }, call));
+      const running = await groups.running<Result>(name, signal ?? new AbortController().signal);
+      if (running !== undefined) return running;
+    } catch (error) {
+      groups.unregister(name);
+      throw error;
+    }
     const record = groups.record(name);
     if (record === undefined) throw new CoveyError(Code.notFound, `group ${name} was removed`);
     return new RemoteGroup(cluster, machine, record, id);

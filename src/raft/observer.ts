@@ -20,12 +20,16 @@ import { decodeEntries } from "./wire.ts";
 
 /** Between two attempts to reach a node. */
 const retryMs = 500;
+/** For the question who it is. */
+const identifyMs = 5_000;
 
 export interface ObserverOptions<Result> {
   readonly clock: Clock;
   readonly group: number;
   /** Driven by the stream; it may hold what an earlier observer applied. */
   readonly machine: Machine<Result>;
+  /** The cluster to follow, 32 hexadecimal digits; default: that of the first node that answers. */
+  readonly clusterId?: string;
   /** Nodes that have a replica, in the order in which they are tried. They stay their owner's. */
   readonly channels: readonly Channel[];
   /** Every entry, once, in order. */
@@ -44,12 +48,15 @@ export class Observer<Result> {
   #snapshot: { sink: SnapshotSink | undefined; early: Uint8Array[] } | undefined = undefined;
   /** A snapshot broke off: the machine is empty, and begins anew. */
   #isEmptied = false;
+  /** Another cluster's entries would not go on where this one's ended. */
+  #clusterId: string;
   #failure: CoveyError | undefined = undefined;
   #progress: (() => void) | undefined = undefined;
   #timer: Timer | undefined = undefined;
 
   constructor(options: ObserverOptions<Result>) {
     this.#options = options;
+    this.#clusterId = options.clusterId ?? "";
     const index = options.machine.appliedIndex as LogIndex;
     this.#applier = new Applier(options.machine, options.clock, index, {
       applied: ({ index, term }, data, result) => options.applied?.({ index, term, data }, result),
@@ -93,9 +100,20 @@ export class Observer<Result> {
   async #follow(channel: Channel): Promise<void> {
     this.#snapshot = undefined;
     const { group } = this.#options;
-    const stream = createClient(Transport, channel).follow(
-      { group, fromIndex: this.#isEmptied ? 1n : BigInt(this.#applier.index + 1) },
-      { signal: this.#controller.signal },
+    const client = createClient(Transport, channel);
+    const { signal } = this.#controller;
+    if (this.#clusterId === "") {
+      const { clusterId } = await client.identify({}, { signal, timeoutMs: identifyMs });
+      if (clusterId === "") throw new CoveyError(Code.unavailable, "the node is in no cluster yet");
+      this.#clusterId = clusterId;
+    }
+    const stream = client.follow(
+      {
+        clusterId: this.#clusterId,
+        group,
+        fromIndex: this.#isEmptied ? 1n : BigInt(this.#applier.index + 1),
+      },
+      { signal },
     );
     for await (const answer of stream) {
       if (answer.snapshot !== undefined) this.#restore(answer.snapshot);

@@ -72,6 +72,11 @@ export class Peer {
   instance = 0n;
   #address: string;
   #sentMs = -Infinity;
+  /**
+   * The shortest round trip since the last tick: after a stall all that waited comes at once, and
+   * only the youngest of it tells how long the way is.
+   */
+  #tripMs = Infinity;
   /** Why it cannot be reached, as it was said last. */
   #complaint = "";
   #echoMicros = 0n;
@@ -163,6 +168,8 @@ export class Peer {
   /** Time has passed: keeps the control link alive, and notices when it is not. */
   tick(): void {
     const nowMs = this.#owner.nowMs();
+    if (this.#tripMs < Infinity) this.roundTripMs.add(this.#tripMs);
+    this.#tripMs = Infinity;
     const { control } = this.#links;
     if (control.stream === undefined) {
       control.connect();
@@ -231,7 +238,7 @@ export class Peer {
       }
       if (frame.echoMicros !== 0n) {
         const tookMs = nowMs - Number(frame.echoMicros + frame.heldMicros) / 1000;
-        if (tookMs >= 0 && tookMs < 60_000) this.roundTripMs.add(tookMs);
+        if (tookMs >= 0 && tookMs < 60_000) this.#tripMs = Math.min(this.#tripMs, tookMs);
       }
       this.lowSpace = frame.lowSpace;
     }

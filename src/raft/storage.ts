@@ -1,7 +1,7 @@
 /** The consensus module's part of the data directory: the log of all groups, and their snapshots. */
 import { Code, CoveyError } from "../base/error.ts";
 import type { Logger } from "../base/log.ts";
-import { type Disk, DiskError, type Random } from "../runtime/port.ts";
+import { type Disk, DiskError, type DiskErrorKind, type Random } from "../runtime/port.ts";
 import type { RaftOptions } from "./options.ts";
 import { LogError } from "./wal/error.ts";
 import type { ReplicaIdentity } from "./wal/identity.ts";
@@ -33,6 +33,12 @@ export interface StorageParts {
   readonly create: boolean;
   readonly options: RaftOptions;
 }
+
+/** What a disk's failure means for whoever starts a node; others are `internal`. */
+const codes: Readonly<Partial<Record<DiskErrorKind, Code>>> = {
+  full: Code.resourceExhausted,
+  denied: Code.permissionDenied,
+};
 
 /** Rejects with a CoveyError that says what is wrong with what is on disk, and what to do. */
 export async function openStorage(parts: StorageParts, owner: LogOwner): Promise<Storage> {
@@ -67,7 +73,7 @@ export async function openStorage(parts: StorageParts, owner: LogOwner): Promise
   } catch (error) {
     if (error instanceof LogError || !(error instanceof DiskError)) throw error;
     throw new CoveyError(
-      error.kind === "full" ? Code.resourceExhausted : Code.internal,
+      codes[error.kind] ?? Code.internal,
       `the log in ${directory} cannot be opened: ${error.message}`,
       { cause: error },
     );

@@ -1,4 +1,5 @@
 /** What the owner of a log chooses, and what it is told. */
+import type { Entry, HardState, SnapshotMeta } from "../core/types.ts";
 import type { LogError } from "./error.ts";
 import type { LogIdentity } from "./identity.ts";
 
@@ -36,4 +37,15 @@ export interface LogOwner {
   /** Once. The process must end: what is on the disk is known only after it has been read again. */
   failed(error: LogError): void;
   space(state: SpaceState): void;
+}
+
+/** What one group wants on disk, all of it or nothing. In the order of the fields. */
+export interface GroupWrite {
+  /** A snapshot that came from the leader: it replaces the log. Its file must be durable. */
+  readonly snapshot: SnapshotMeta | undefined;
+  readonly hardState: HardState | undefined;
+  /** Those that are there from the first one's index on are void. */
+  readonly entries: readonly Entry[];
+  /** Without it, a hard state waits in memory for the next batch that must go out. */
+  readonly mustSync: boolean;
 }

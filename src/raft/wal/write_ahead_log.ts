@@ -13,27 +13,16 @@ import { assert } from "../../base/assert.ts";
 import type { Disk, Random } from "../../runtime/port.ts";
 import { DiskError } from "../../runtime/port.ts";
 import { encodeConfiguration } from "../core/configuration_codec.ts";
-import type { Entry, HardState, SnapshotMeta } from "../core/types.ts";
+import type { HardState, SnapshotMeta } from "../core/types.ts";
 import { LogError } from "./error.ts";
 import type { Ledger } from "./group_state.ts";
-import type { LogOptions, LogOwner, SpaceState } from "./options.ts";
+import type { GroupWrite, LogOptions, LogOwner, SpaceState } from "./options.ts";
 import { RecordBuffer } from "./record_buffer.ts";
 import { entryBytesMax } from "./record_format.ts";
 import type { Recovered } from "./recovery.ts";
 import { createSegment } from "./rotation.ts";
 import type { SegmentFiles } from "./segment_files.ts";
 import type { SegmentWriter } from "./segment_writer.ts";
-
-/** What one group wants on disk, all of it or nothing. In the order of the fields. */
-export interface GroupWrite {
-  /** A snapshot that came from the leader: it replaces the log. Its file must be durable. */
-  readonly snapshot: SnapshotMeta | undefined;
-  readonly hardState: HardState | undefined;
-  /** Those that are there from the first one's index on are void. */
-  readonly entries: readonly Entry[];
-  /** Without it, a hard state waits in memory for the next batch that must go out. */
-  readonly mustSync: boolean;
-}
 
 /** A group as far as it has been appended, which is ahead of what has been written. */
 interface Appended {
@@ -357,16 +346,26 @@ export class WriteAheadLog {
       while (this.#durable < this.#wanted && this.#ended === undefined) {
         const buffer = this.#take();
         const { ticket } = buffer;
-        await this.#write(buffer);
+        if (!await this.#written(buffer)) return;
         this.#sealed = false;
         buffer.clear();
         if (this.#pool.length < 2) this.#pool.push(buffer);
+        // What the owner does with it is not the disk's fault, and passes through.
         this.#completed(ticket);
       }
-    } catch (error) {
-      this.#fail(error);
     } finally {
       this.#running = undefined;
+    }
+  }
+
+  /** Whether the batch is durable; a failure ends the log. */
+  async #written(buffer: RecordBuffer): Promise<boolean> {
+    try {
+      await this.#write(buffer);
+      return true;
+    } catch (error) {
+      this.#fail(error);
+      return false;
     }
   }
 
