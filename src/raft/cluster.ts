@@ -33,6 +33,7 @@ import { RaftHost } from "./host.ts";
 import type { Machine } from "./machine.ts";
 import { fromWire, type Member, toWire } from "./members.ts";
 import type { RaftOptions } from "./options.ts";
+import { Rediscovery } from "./rediscovery.ts";
 import { openStorage, type Storage } from "./storage.ts";
 import type { LogError } from "./wal/error.ts";
 
@@ -73,6 +74,7 @@ export class Cluster<Result = any> {
   #host: RaftHost | undefined = undefined;
   #root: Group<Result> | undefined = undefined;
   #groups: Groups | undefined = undefined;
+  #rediscovery: Rediscovery | undefined = undefined;
   #founding: Founding | undefined = undefined;
   #foundingRun: Promise<void> | undefined = undefined;
   #record: ClusterRecord | undefined = undefined;
@@ -148,6 +150,11 @@ export class Cluster<Result = any> {
     });
   }
 
+  #newRediscovery(host: RaftHost): Rediscovery {
+    const { clock, join, channel } = this.#parts;
+    return new Rediscovery({ clock, logger: this.logger, host, join, channel });
+  }
+
   async #found(founding: Founding): Promise<void> {
     try {
       const record = await founding.run();
@@ -191,6 +198,8 @@ export class Cluster<Result = any> {
       this.#root = group;
       this.#groups = new Groups({ host, storage, root: group, logger: this.logger });
       host.add(group);
+      this.#rediscovery = this.#newRediscovery(host);
+      this.#rediscovery.start();
       this.#parts.started(group);
       await leadAlone(group, this.#parts.options.requestMs);
     } catch (error) {
@@ -315,6 +324,7 @@ export class Cluster<Result = any> {
     this.#stopped = true;
     this.#founding?.stop();
     await this.#foundingRun;
+    this.#rediscovery?.stop();
     this.#groups?.stop();
     await this.#host?.stop();
   }

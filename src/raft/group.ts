@@ -309,9 +309,9 @@ export class Group<Result> extends GroupFront<Result> {
     this.#stopped ??= reason;
     this.#applier.stop();
     this.#news.stop();
-    this.requests.proposals.close();
+    this.requests.proposals.close(reason.rawMessage);
     this.requests.barriers.close(() => reason);
-    this.events.leaderIsKnown();
+    this.events.close(reason);
     await this.#snapshots.cancel();
   }
 
@@ -454,9 +454,11 @@ export class Group<Result> extends GroupFront<Result> {
     const error = this.#stopped = new CoveyError(Code.unavailable, message, { sent: false });
     this.#host.logger.error("a group cannot go on", { group: this.id, why: message });
     this.#applier.stop();
-    this.requests.proposals.close();
+    this.requests.proposals.close(message);
     this.requests.barriers.close(() => error);
-    this.events.leaderIsKnown();
+    this.events.close(error);
+    if (this.#leading) this.events.led(false);
+    this.#leading = false;
     this.events.stopped(error);
   }
 

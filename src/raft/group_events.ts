@@ -10,6 +10,8 @@ export class GroupEvents<Result> {
   readonly #logger: Logger;
   readonly #observers = new Set<GroupObserver<Result>>();
   #leaderWaiters = new Set<() => void>();
+  /** Of those who wait for entries. */
+  readonly #ends = new Set<(error: CoveyError) => void>();
 
   constructor(clock: Clock, logger: Logger) {
     this.#clock = clock;
@@ -96,20 +98,31 @@ export class GroupEvents<Result> {
    */
   advanced(index: LogIndex, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
-      const end = (): void => {
+      const leave = (): void => {
         subscription.cancel();
         signal.removeEventListener("abort", end);
+        this.#ends.delete(fail);
+      };
+      const end = (): void => {
+        leave();
         resolve();
+      };
+      const fail = (error: CoveyError): void => {
+        leave();
+        reject(error);
       };
       const subscription = this.observe({
         progressed: (applied) => applied >= index ? end() : undefined,
         restored: end,
-        stopped: (error) => {
-          end();
-          reject(error);
-        },
       });
+      this.#ends.add(fail);
       signal.addEventListener("abort", end);
     });
+  }
+
+  /** The group ends, or the node: nobody is to wait any more. */
+  close(error: CoveyError): void {
+    this.leaderIsKnown();
+    for (const fail of [...this.#ends]) fail(error);
   }
 }

@@ -8,12 +8,13 @@
  */
 import { Code, CoveyError } from "../base/error.ts";
 import type { Logger } from "../base/log.ts";
-import { Prng } from "../base/prng.ts";
+import type { Prng } from "../base/prng.ts";
 import type { Clock, Random, Timer } from "../runtime/port.ts";
 import type { Channel } from "../ttrpc/channel.ts";
 import type { Frame, Hello } from "../gen/covey/raft/v1/transport_pb.ts";
 import { type Message, MessageType, type SnapshotMeta } from "./core/types.ts";
 import type { RaftCounters } from "./counters.ts";
+import { Addresses } from "./addresses.ts";
 import { electionMs } from "./election_time.ts";
 import { Estimate } from "./estimate.ts";
 import { forward } from "./forward.ts";
@@ -24,6 +25,7 @@ import { type RaftOptions, ticksPerHeartbeat } from "./options.ts";
 import type { LinkKind, LinkLoss, Peer, PeerOwner } from "./peer.ts";
 import { type HelloFacts, helloProblem, makeHello } from "./hello.ts";
 import { Peers } from "./peers.ts";
+import { seededBy } from "./seeded.ts";
 import { SnapshotSender } from "./snapshot_sender.ts";
 import type { Storage } from "./storage.ts";
 import { TickWatch } from "./tick_watch.ts";
@@ -65,6 +67,7 @@ export class RaftHost implements GroupHost, PeerOwner {
   readonly counters: RaftCounters;
   readonly #parts: HostParts;
   readonly #groups = new Map<number, GroupOfAny>();
+  readonly #addresses: Addresses;
   readonly #peers: Peers;
   readonly #snapshots: SnapshotSender;
   readonly #random: Prng;
@@ -88,10 +91,9 @@ export class RaftHost implements GroupHost, PeerOwner {
     this.logger = parts.logger;
     this.options = parts.options;
     this.counters = parts.counters;
-    const seed = new Uint8Array(4);
-    parts.random.fill(seed);
-    this.#random = new Prng(new DataView(seed.buffer).getUint32(0));
+    this.#random = seededBy(parts.random);
     this.#watch = new TickWatch(parts.clock);
+    this.#addresses = new Addresses(this);
     this.#peers = new Peers(this, parts.facts.nodeId);
     this.#snapshots = new SnapshotSender({
       counters: parts.counters,
@@ -340,6 +342,7 @@ export class RaftHost implements GroupHost, PeerOwner {
     for (const group of this.#groups.values()) {
       const ways = group.members.all.map(({ nodeId }: Member) => this.#peers.get(nodeId));
       group.adapt(electionMs(this.options, ways, this.diskMs));
+      this.#addresses.look(group);
     }
     this.#peers.expire(this.nowMs());
     this.#askForSnapshot();
@@ -373,7 +376,9 @@ export class RaftHost implements GroupHost, PeerOwner {
       for (const { nodeId, name, address } of group.members.all) {
         if (nodeId === this.nodeId) continue;
         wanted.add(nodeId);
-        this.meet(nodeId, name, address);
+        // An open link knows better than the log where the node is.
+        const peer = this.meet(nodeId, name, address);
+        if (!peer.connected) peer.move(address);
       }
     }
     this.#peers.want(wanted);
@@ -425,7 +430,7 @@ export class RaftHost implements GroupHost, PeerOwner {
 
   helloProblem(peer: Peer, hello: Hello): CoveyError | undefined {
     const problem = helloProblem(this.#parts.facts, hello, peer.nodeId);
-    if (problem === undefined) peer.instance = hello.instance;
+    if (problem === undefined) peer.said(hello);
     return problem;
   }
 

@@ -125,6 +125,12 @@ export class Peer {
     this.#closeChannels();
   }
 
+  /** What its hello says of it. */
+  said({ instance, name }: Hello): void {
+    this.instance = instance;
+    this.name = name;
+  }
+
   link(kind: LinkKind): PeerLink {
     return this.#links[kind];
   }

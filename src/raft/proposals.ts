@@ -188,10 +188,11 @@ export class Proposals<Result> {
     for (const proposal of queue) fail(proposal, error(proposal));
   }
 
-  close(): void {
-    this.failQueued(() => notProposed("the node is shutting down"));
+  /** Nothing is proposed or applied here any more. */
+  close(why: string): void {
+    this.failQueued(() => notProposed(why));
     for (let at = this.#head; at < this.#placed.length; at++) {
-      fail(this.#placed[at].proposal, outcomeUnknown("the node is shutting down"));
+      fail(this.#placed[at].proposal, outcomeUnknown(why));
     }
     this.#placed = [];
     this.#head = 0;

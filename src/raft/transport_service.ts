@@ -73,7 +73,7 @@ export class TransportService {
       }
       peer.restarted();
     }
-    peer.instance = hello.instance;
+    peer.said(hello);
     // A node knows best where it is reached.
     peer.move(hello.address);
     return peer;
