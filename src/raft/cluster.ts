@@ -75,6 +75,8 @@ export class Cluster<Result = any> {
   #root: Group<Result> | undefined = undefined;
   #groups: Groups | undefined = undefined;
   #rediscovery: Rediscovery | undefined = undefined;
+  /** Those who wait until the node is part of a running cluster. */
+  readonly #waiting = new Set<() => void>();
   #founding: Founding | undefined = undefined;
   #foundingRun: Promise<void> | undefined = undefined;
   #record: ClusterRecord | undefined = undefined;
@@ -201,6 +203,7 @@ export class Cluster<Result = any> {
       this.#rediscovery = this.#newRediscovery(host);
       this.#rediscovery.start();
       this.#parts.started(group);
+      for (const wake of [...this.#waiting]) wake();
       await leadAlone(group, this.#parts.options.requestMs);
     } catch (error) {
       await host.stop();
@@ -239,11 +242,38 @@ export class Cluster<Result = any> {
       counters: this.counters,
       channel,
       fatal,
+      held: (group) => void this.#groups?.letGo(group),
       membersChanged: () => {
         this.#groups?.reconcile();
         this.#parts.changed?.();
       },
     });
+  }
+
+  /** Resolves once the node is part of a running cluster; rejects with `unavailable` if not in time. */
+  async whenRunning(
+    timeoutMs = this.#parts.options.requestMs,
+    signal?: AbortSignal,
+  ): Promise<Groups> {
+    if (this.#groups !== undefined) return this.#groups;
+    await new Promise<void>((resolve) => {
+      const wake = (): void => {
+        timer.cancel();
+        signal?.removeEventListener("abort", wake);
+        this.#waiting.delete(wake);
+        resolve();
+      };
+      const timer = this.#parts.clock.timer(timeoutMs, wake, undefined);
+      signal?.addEventListener("abort", wake);
+      this.#waiting.add(wake);
+      if (signal?.aborted) wake();
+    });
+    if (this.#groups !== undefined) return this.#groups;
+    throw new CoveyError(
+      signal?.aborted ? Code.canceled : Code.unavailable,
+      `this node is part of no cluster yet: ${this.problem}`,
+      { sent: false },
+    );
   }
 
   // -------------------------------------------------------------------------------------------
@@ -325,6 +355,7 @@ export class Cluster<Result = any> {
     this.#founding?.stop();
     await this.#foundingRun;
     this.#rediscovery?.stop();
+    for (const wake of [...this.#waiting]) wake();
     this.#groups?.stop();
     await this.#host?.stop();
   }

@@ -5,7 +5,7 @@ import type { Prng } from "../base/prng.ts";
 import { makeConfiguration } from "./core/configuration.ts";
 import { foundingLog, joiningLog } from "./core/founding.ts";
 import type { StoredLog } from "./core/log.ts";
-import type { LogIndex, SnapshotMeta, Term } from "./core/types.ts";
+import type { LogIndex, SnapshotMeta } from "./core/types.ts";
 import { Group } from "./group.ts";
 import type { GroupHost } from "./group_types.ts";
 import { GroupSnapshots, type SnapshotOwner } from "./group_snapshots.ts";
@@ -93,8 +93,7 @@ export async function reopenGroup<Result>(
     metaNow: () => mark,
     stored: () => {},
   });
-  const last = entries.length === 0 ? mark.index : entries[entries.length - 1].index;
-  const meta = await snapshots.restore(mark.index, (one) => fits(one, { mark, last, recovered }));
+  const meta = await snapshots.restore(mark.index, (one) => fitsLog(one, recovered));
   if (meta === undefined) throw new CoveyError(Code.dataLoss, "the snapshot is gone");
   return groupOf(start, members, {
     hardState: {
@@ -111,19 +110,11 @@ export async function reopenGroup<Result>(
  * Whether a snapshot belongs to this log. One that a leader sent may be on disk without the log
  * knowing of it, because a crash came between; the leader sends it again.
  */
-function fits(
-  meta: SnapshotMeta,
-  { mark, last, recovered }: {
-    readonly mark: SnapshotMeta;
-    readonly last: LogIndex;
-    readonly recovered: RecoveredGroup;
-  },
-): boolean {
+export function fitsLog(meta: SnapshotMeta, { snapshot: mark, entries }: RecoveredGroup): boolean {
   if (meta.index === mark.index) return meta.term === mark.term;
-  if (meta.index < mark.index || meta.index > last) return false;
-  const term: Term = recovered.entries[meta.index - mark.index - 1].term;
+  const entry = entries.at(meta.index - mark.index - 1);
   // Only what is committed is in a snapshot of this replica's own.
-  return term === meta.term;
+  return meta.index > mark.index && entry?.index === meta.index && entry.term === meta.term;
 }
 
 function groupOf<Result>(

@@ -7,8 +7,9 @@ import { Code, CoveyError } from "../base/error.ts";
 import type { Logger } from "../base/log.ts";
 import type { Group } from "./group.ts";
 import type { GroupOfAny } from "./group_types.ts";
-import { foundGroup, joinGroup, reopenGroup } from "./group_start.ts";
+import { fitsLog, foundGroup, joinGroup, reopenGroup } from "./group_start.ts";
 import type { RaftHost } from "./host.ts";
+import { carryForward } from "./log_carry.ts";
 import type { Machine } from "./machine.ts";
 import type { GroupRecord, Member } from "./members.ts";
 import type { Storage } from "./storage.ts";
@@ -32,6 +33,10 @@ export class Groups {
   readonly #logger: Logger;
   readonly #registrations = new Map<string, Registration>();
   #stopped = false;
+  /** A group is being carried forward. */
+  #busy = false;
+  /** Groups that are being erased. */
+  readonly #sweeping = new Set<number>();
 
   constructor(parts: {
     readonly host: RaftHost;
@@ -105,6 +110,47 @@ export class Groups {
         void this.#end(registration);
       }
     }
+    void this.#sweep();
+  }
+
+  /**
+   * A group that does not run here, for want of its machine, holds up the log: what it needs is
+   * carried forward.
+   */
+  async letGo(id: number): Promise<void> {
+    const recovered = this.#storage.groups.get(id);
+    if (recovered === undefined || this.#host.group(id) !== undefined || this.#busy) return;
+    this.#busy = true;
+    try {
+      const isDone = await carryForward(this.#storage, {
+        group: id,
+        fits: (meta) => fitsLog(meta, recovered),
+        entriesFrom: (index) => recovered.entries.filter((entry) => entry.index >= index),
+      });
+      if (isDone) {
+        this.#logger.info("a group without its machine was carried forward", { group: id });
+      }
+    } catch (cause) {
+      this.#logger.error("a group without its machine keeps the log from being shortened", {
+        group: id,
+        cause,
+      });
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  /** Groups that were removed while they did not run here leave nothing behind. */
+  async #sweep(): Promise<void> {
+    const { members } = this.#root;
+    for (const id of this.#storage.groups.keys()) {
+      const isRemoved = id !== this.#root.id && id < members.nextGroup &&
+        members.group(id) === undefined;
+      if (!isRemoved || this.#host.group(id) !== undefined || this.#sweeping.has(id)) continue;
+      this.#sweeping.add(id);
+      await this.#erase(id);
+      this.#sweeping.delete(id);
+    }
   }
 
   /** This node was made a replica of a group that it is no founder of. */
@@ -177,15 +223,19 @@ export class Groups {
     this.#registrations.delete(group.name);
     this.#wake(registration);
     await this.#host.remove(group.id, gone);
+    await this.#erase(group.id);
+  }
+
+  async #erase(id: number): Promise<void> {
     const { log, store, groups } = this.#storage;
     try {
-      await log.whenDurable(log.removeGroup(group.id));
-      groups.delete(group.id);
-      await store.remove(group.id);
-      this.#logger.info("a group was removed", { group: group.id, name: group.name });
+      await log.whenDurable(log.removeGroup(id));
+      groups.delete(id);
+      await store.remove(id);
+      this.#logger.info("a group was removed", { group: id });
     } catch (error) {
       if (!this.#stopped) {
-        this.#logger.error("a group's data could not be removed", { cause: error });
+        this.#logger.error("a group's data could not be removed", { group: id, cause: error });
       }
     }
   }

@@ -19,7 +19,7 @@ import { electionMs } from "./election_time.ts";
 import { Estimate } from "./estimate.ts";
 import { forward } from "./forward.ts";
 import type { Forwarded, GroupHost, GroupOfAny, RequestOptions } from "./group_types.ts";
-import { leadOrNot } from "./low_space.ts";
+import { leadOrNot, lookAtSpace, tellSpace } from "./low_space.ts";
 import type { Member } from "./members.ts";
 import { type RaftOptions, ticksPerHeartbeat } from "./options.ts";
 import type { LinkKind, LinkLoss, Peer, PeerOwner } from "./peer.ts";
@@ -58,6 +58,8 @@ export interface HostParts {
   readonly fatal: (error: LogError) => void;
   /** Who takes part in a group changed, or which groups there are. */
   readonly membersChanged: () => void;
+  /** A group that does not run here holds up the log. */
+  readonly held: (group: number) => void;
 }
 
 export class RaftHost implements GroupHost, PeerOwner {
@@ -273,11 +275,7 @@ export class RaftHost implements GroupHost, PeerOwner {
 
   space(state: SpaceState): void {
     if (this.#stopped) return;
-    if (state === "low") {
-      this.logger.error("the disk is nearly full: writes are refused until there is room", {
-        lowWaterBytes: this.options.lowWaterBytes,
-      });
-    } else this.logger.info("there is room on the disk again");
+    tellSpace(this.logger, state, this.options.lowWaterBytes);
     leadOrNot(this);
   }
 
@@ -332,7 +330,7 @@ export class RaftHost implements GroupHost, PeerOwner {
     }
     if (nowMs >= this.#spaceAtMs) {
       this.#spaceAtMs = nowMs + spaceMs;
-      void this.#lookAtSpace();
+      void lookAtSpace(this);
     }
     this.#flush();
     this.#armTick();
@@ -353,15 +351,9 @@ export class RaftHost implements GroupHost, PeerOwner {
   #askForSnapshot(): void {
     const { newest, oldest, holder } = this.log.segments;
     if (holder === undefined || newest - oldest < heldSegmentsMax) return;
-    this.#groups.get(holder)?.wantSnapshot((newest - oldest) * this.options.segmentBytes);
-  }
-
-  async #lookAtSpace(): Promise<void> {
-    try {
-      await this.log.checkSpace();
-    } catch (error) {
-      if (!this.#stopped) this.logger.warning("the disk's room is not known", { cause: error });
-    }
+    const group = this.#groups.get(holder);
+    if (group !== undefined) group.wantSnapshot((newest - oldest) * this.options.segmentBytes);
+    else this.#parts.held(holder);
   }
 
   // -------------------------------------------------------------------------------------------

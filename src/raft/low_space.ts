@@ -1,7 +1,10 @@
 /** With little room on its disk, a node does not lead if somebody else can. */
+import type { Logger } from "../base/log.ts";
 import { Role } from "./core/ready.ts";
 import type { GroupOfAny } from "./group_types.ts";
 import type { Peer } from "./peer.ts";
+import type { SpaceState } from "./wal/options.ts";
+import type { WriteAheadLog } from "./wal/write_ahead_log.ts";
 
 export interface SpaceHost {
   readonly lowSpace: boolean;
@@ -24,5 +27,27 @@ export function leadOrNot(host: SpaceHost): void {
     const most = members.filter(({ id }) => better.includes(id))
       .sort((a, b) => b.match - a.match)[0];
     if (most !== undefined) group.transfer(most.id);
+  }
+}
+
+export function tellSpace(logger: Logger, state: SpaceState, lowWaterBytes: number): void {
+  if (state === "normal") logger.info("there is room on the disk again");
+  else {
+    logger.error("the disk is nearly full: writes are refused until there is room", {
+      lowWaterBytes,
+    });
+  }
+}
+
+/** Others may fill the disk too, and an idle log does not look. */
+export async function lookAtSpace(host: {
+  readonly log: WriteAheadLog;
+  readonly logger: Logger;
+  readonly isStopped: boolean;
+}): Promise<void> {
+  try {
+    await host.log.checkSpace();
+  } catch (cause) {
+    if (!host.isStopped) host.logger.warning("the disk's room is not known", { cause });
   }
 }

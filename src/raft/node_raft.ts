@@ -110,14 +110,7 @@ export class NodeRaft {
   ): Promise<RaftGroup<Result>> {
     const cluster = this.#cluster;
     const { replicas = 0, timeoutMs, signal } = options;
-    const { groups } = cluster;
-    if (groups === undefined) {
-      throw new CoveyError(
-        Code.unavailable,
-        `this node is part of no cluster yet: ${cluster.problem}`,
-        { sent: false },
-      );
-    }
+    const groups = await cluster.whenRunning(timeoutMs, signal);
     groups.register(name, machine as Machine<unknown>);
     const call: CallOptions = { timeoutMs, signal };
     let id: number;

@@ -26,7 +26,13 @@ import type { Status } from "./core/status.ts";
 import { ChangeType, type Configuration, Transition } from "./core/types.ts";
 import type { GroupOfAny, LeaderHint, RequestOptions } from "./group_types.ts";
 import { createGroup, removeGroup, wireGroup } from "./group_placement.ts";
-import { additionProblem, checkRemoval, hasCaughtUp, unknownReplica } from "./operator_checks.ts";
+import {
+  additionProblem,
+  checkRemoval,
+  hasCaughtUp,
+  removalProblem,
+  unknownReplica,
+} from "./operator_checks.ts";
 import type { RaftHost } from "./host.ts";
 import { encodeContext, type Member, toWire } from "./members.ts";
 
@@ -306,6 +312,7 @@ export class Operator {
   ): Promise<Record<never, never>> {
     const replica = Number(request.replica);
     checkRemoval(group, replica);
+    await this.#whenRemovable(group, replica, context);
     if (replica === group.replica && group.status().configuration.voters.length > 1) {
       await this.#transfer(group, 0, context);
       const channel = await group.leaderChannel(optionsOf(context));
@@ -322,6 +329,20 @@ export class Operator {
       context: noBytes,
     }, optionsOf(context));
     return {};
+  }
+
+  /** A leader that was elected a moment ago has heard of nobody yet: it waits before it refuses. */
+  async #whenRemovable(group: GroupOfAny, replica: number, context: CallContext): Promise<void> {
+    const { term } = group;
+    const waitMs = Math.min(group.electionTimeoutMs, (context.timeoutMs ?? addMs) / 2);
+    const untilMs = this.#clock.monotonicMs() + waitMs;
+    for (;;) {
+      const problem = removalProblem(group, replica);
+      if (problem === undefined) return;
+      if (group.role !== Role.leader || group.term !== term) throw notLeader(group);
+      if (context.signal.aborted || this.#clock.monotonicMs() >= untilMs) throw problem;
+      await new Promise<void>((resolve) => this.#clock.timer(lookMs, () => resolve(), undefined));
+    }
   }
 
   async #transfer(

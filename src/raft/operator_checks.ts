@@ -8,34 +8,37 @@ import type { Member } from "./members.ts";
 /** A learner that lacks no more entries than this has caught up. */
 const behindMax = 1_000;
 
-/** Throws when the group could not go on without this replica. */
+/** Throws when this replica can never be taken out as things are. */
 export function checkRemoval(group: GroupOfAny, replica: number): void {
+  const { voters } = group.status().configuration;
+  if (group.members.get(replica) === undefined) throw unknownReplica(group, replica);
+  if (voters.length === 1 && voters[0] === replica) {
+    throw new CoveyError(
+      Code.failedPrecondition,
+      `replica ${replica} is the only voter: add another one first`,
+    );
+  }
+}
+
+/** Why the group could not go on without this replica, as far as its leader has heard of the others. */
+export function removalProblem(group: GroupOfAny, replica: number): CoveyError | undefined {
   const status = group.status();
   const { voters } = status.configuration;
-  if (group.members.get(replica) === undefined) throw unknownReplica(group, replica);
-  if (voters.includes(replica)) {
-    if (voters.length === 1) {
-      throw new CoveyError(
-        Code.failedPrecondition,
-        `replica ${replica} is the only voter: add another one first`,
-      );
-    }
-    const alive = status.members.filter(({ id, recentActive }) =>
-      voters.includes(id) && (recentActive || id === status.id)
-    ).map(({ id }) => id);
-    const left = voters.filter((id) => id !== replica);
-    const leftAlive = left.filter((id) => alive.includes(id)).length;
-    // The change must be committed by the old majority, and the new one must be able to go on.
-    if (
-      alive.length <= Math.floor(voters.length / 2) || leftAlive <= Math.floor(left.length / 2)
-    ) {
-      throw new CoveyError(
-        Code.failedPrecondition,
-        `without replica ${replica} only ${leftAlive} of ${left.length} voters would be there, ` +
-          "which is no majority: bring another voter back or add one first",
-      );
-    }
+  if (!voters.includes(replica)) return undefined;
+  const alive = status.members.filter(({ id, recentActive }) =>
+    voters.includes(id) && (recentActive || id === status.id)
+  ).map(({ id }) => id);
+  const left = voters.filter((id) => id !== replica);
+  const leftAlive = left.filter((id) => alive.includes(id)).length;
+  // The change must be committed by the old majority, and the new one must be able to go on.
+  if (alive.length > Math.floor(voters.length / 2) && leftAlive > Math.floor(left.length / 2)) {
+    return undefined;
   }
+  return new CoveyError(
+    Code.failedPrecondition,
+    `without replica ${replica} only ${leftAlive} of ${left.length} voters would be there, ` +
+      "which is no majority: bring another voter back or add one first",
+  );
 }
 
 /** Why a node cannot become a replica, or go on becoming one, as it is. */

@@ -6,6 +6,7 @@ import { Code, CoveyError } from "../base/error.ts";
 import type { CatchUp } from "./catch_up.ts";
 import type { RaftNode } from "./core/node.ts";
 import type { SnapshotMeta } from "./core/types.ts";
+import { carryForward } from "./log_carry.ts";
 import type { GroupHost } from "./group_types.ts";
 import type { GroupSnapshots, TakenSnapshot } from "./group_snapshots.ts";
 
@@ -90,11 +91,26 @@ export class SnapshotKeeper {
     this.#notBeforeMs = nowMs + retryMs;
     this.#parts.proposeNothing().then(
       () => this.#notBeforeMs = -Infinity,
-      (cause: unknown) => {
-        const { host, group } = this.#parts;
-        host.logger.debug("the log is kept for a group that is idle", { group, cause });
-      },
+      () => void this.#carry(),
     );
+  }
+
+  /** Without a quorum nothing is proposed; the log must not be held by that. */
+  async #carry(): Promise<void> {
+    const { host, group, node } = this.#parts;
+    try {
+      const isDone = await carryForward(host, {
+        group,
+        fits: ({ index }) => index <= this.#parts.appliedIndex(),
+        entriesFrom: (index) => node.handedFrom(index),
+      });
+      if (isDone) this.#wanted = false;
+    } catch (cause) {
+      host.logger.error("a group without a quorum keeps the log from being shortened", {
+        group,
+        cause,
+      });
+    }
   }
 
   /** A large state is not worth writing for a little log. */

@@ -225,6 +225,14 @@ export class RaftNode {
     return entries;
   }
 
+  /** What batches hold from this entry on; undefined when some of it is compacted. */
+  handedFrom(from: LogIndex): readonly Entry[] | undefined {
+    const { log } = this.#replica;
+    if (from < log.firstIndex) return undefined;
+    const { handedIndex } = log.durability;
+    return from > handedIndex ? [] : log.slice(from, handedIndex, Infinity);
+  }
+
   /** As it will be when everything in the log is applied. */
   configurationAtEnd(): Configuration {
     return this.#replica.configurationAfter(this.#replica.log.lastIndex);

@@ -4,7 +4,8 @@
  * depend on what is written before it.
  */
 import { assert } from "../../base/assert.ts";
-import type { Entry, HardState } from "../core/types.ts";
+import { encodeConfiguration } from "../core/configuration_codec.ts";
+import type { Entry, HardState, SnapshotMeta } from "../core/types.ts";
 import { putU24, putVarint, varintBytesMax } from "./record_bytes.ts";
 import {
   entriesRecordBytes,
@@ -26,6 +27,10 @@ export interface EncodedMark {
   readonly index: number;
   readonly term: number;
   readonly configuration: Uint8Array;
+}
+
+export function encodeMark({ index, term, configuration }: SnapshotMeta): EncodedMark {
+  return { index, term, configuration: encodeConfiguration(configuration) };
 }
 
 /** All that a segment's first batch says about a group. */

@@ -12,12 +12,11 @@
 import { assert } from "../../base/assert.ts";
 import type { Disk, Random } from "../../runtime/port.ts";
 import { DiskError } from "../../runtime/port.ts";
-import { encodeConfiguration } from "../core/configuration_codec.ts";
 import type { HardState, SnapshotMeta } from "../core/types.ts";
 import { LogError } from "./error.ts";
 import type { Ledger } from "./group_state.ts";
 import type { GroupWrite, LogOptions, LogOwner, SpaceState } from "./options.ts";
-import { RecordBuffer } from "./record_buffer.ts";
+import { encodeMark, RecordBuffer } from "./record_buffer.ts";
 import { entryBytesMax } from "./record_format.ts";
 import type { Recovered } from "./recovery.ts";
 import { createSegment } from "./rotation.ts";
@@ -111,6 +110,11 @@ export class WriteAheadLog {
     return this.#durable;
   }
 
+  /** Whether the log has this group. */
+  has(group: number): boolean {
+    return this.#appended.has(group);
+  }
+
   /** A batch is on its way to the disk. */
   get isWriting(): boolean {
     return this.#running !== undefined;
@@ -174,7 +178,7 @@ export class WriteAheadLog {
     }
     const buffer = this.#bufferFor(bytes);
     if (snapshot !== undefined) {
-      buffer.snapshotMark(group, encoded(snapshot), true);
+      buffer.snapshotMark(group, encodeMark(snapshot), true);
       known.last = snapshot.index;
       known.mark = snapshot.index;
     }
@@ -218,7 +222,7 @@ export class WriteAheadLog {
     const known = this.#group(group);
     assert(meta.index >= known.mark && meta.index <= known.last, "a snapshot is within the log");
     const buffer = this.#bufferFor(0);
-    buffer.snapshotMark(group, encoded(meta), false);
+    buffer.snapshotMark(group, encodeMark(meta), false);
     known.mark = meta.index;
     return this.#ticketFor(buffer, true);
   }
@@ -487,13 +491,4 @@ export class WriteAheadLog {
     this.#space = state;
     this.#parts.owner.space(state);
   }
-}
-
-function encoded(meta: SnapshotMeta): {
-  index: number;
-  term: number;
-  configuration: Uint8Array;
-} {
-  const { index, term, configuration } = meta;
-  return { index, term, configuration: encodeConfiguration(configuration) };
 }
