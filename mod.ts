@@ -38,7 +38,47 @@ export type {
 // The key-value store, and consensus for machines of a program's own.
 export { KvClient, type KvClientOptions } from "./src/kv/client.ts";
 export { channelEndpoint, type KvEndpoint } from "./src/kv/client_endpoint.ts";
-export type * from "./src/kv/client_types.ts";
+export { CompactedError, leaderOf, refusalOf } from "./src/kv/client_error.ts";
+export type {
+  CampaignOptions,
+  DeleteFields,
+  DeleteOptions,
+  KeyInput,
+  KeySelection,
+  KvCallOptions,
+  KvCompare,
+  KvCompareOperator,
+  KvDelete,
+  KvElection,
+  KvEntry,
+  KvEntryFields,
+  KvHash,
+  KvHeader,
+  KvLeadership,
+  KvLease,
+  KvLeaseStatus,
+  KvLimitsChange,
+  KvLock,
+  KvOperation,
+  KvOperationResult,
+  KvPut,
+  KvRange,
+  KvSnapshotEnd,
+  KvSortOrder,
+  KvSortTarget,
+  KvStatus,
+  KvTransaction,
+  KvTransactionResult,
+  KvWatch,
+  KvWatchEvent,
+  LeaseOptions,
+  LockOptions,
+  PutFields,
+  PutOptions,
+  RangeFields,
+  RangeOptions,
+  WatchOptions,
+} from "./src/kv/client_types.ts";
 export { KvMachine } from "./src/kv/core/kv_machine.ts";
 export type { FollowOptions, GroupOptions, NodeRaft, RaftGroup } from "./src/raft/node_raft.ts";
 export type { GroupObserver, LeaderHint, RequestOptions } from "./src/raft/group_types.ts";

@@ -4,7 +4,8 @@
  * imports covey, and on the simulator.
  *
  * States: starting → ready → draining → stopped. Order of the start: data directory (locked,
- * identity read), TLS material, listeners, consensus and what it replicates, admin, ready. A step
+ * identity read), TLS material, listeners, admin, consensus and what it replicates, ready: what an
+ * operator may have to correct comes before what takes its time and concerns other nodes. A step
  * that fails undoes those before it.
  */
 import type { Admin } from "./admin/admin.ts";
@@ -254,8 +255,9 @@ export class Node implements AsyncDisposable {
       const address = parseAddress(`unix:${this.#directory.socket}`);
       this.#listeners.set("local", await this.#listen(address, "the local socket"));
     }
-    if (config.raft.enabled) await this.#startReplication(addresses);
+    if (config.raft.enabled) await this.#makeReplication(addresses);
     if (config.admin.enabled && this.#parts.admin !== false) await this.#startAdmin();
+    await this.#replication?.start();
     // What a start takes delays nobody: the heartbeat begins with the service.
     this.#loop.start();
     this.#memory.start();
@@ -277,7 +279,7 @@ export class Node implements AsyncDisposable {
     }
   }
 
-  async #startReplication(listening: readonly Address[]): Promise<void> {
+  async #makeReplication(listening: readonly Address[]): Promise<void> {
     const { Replication } = await import("./node/replication.ts");
     const { runtime, config, log, rpc, name, nodeId } = this;
     this.#replication = new Replication({
@@ -292,7 +294,6 @@ export class Node implements AsyncDisposable {
       directory: this.#directory?.path,
       listening,
     });
-    await this.#replication.start();
   }
 
   async #startAdmin(): Promise<void> {

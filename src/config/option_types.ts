@@ -83,8 +83,10 @@ export interface ClusterOptions {
 /** Section `tls` of {@link ConfigOptions}. */
 export interface TlsOptions {
   /**
-   * "on" encrypts and verifies both sides of every connection. "off" beyond loopback means
-   * plaintext, with a warning at every start. Not set by default. Allowed: "off", "on".
+   * "on" encrypts and verifies both sides of every connection. "off" is plaintext: whoever reaches
+   * a listener may do everything, and beyond loopback every start warns. Without it, listeners are
+   * on loopback, and a peer without an identity may do nothing. Not set by default. Allowed: "off",
+   * "on".
    */
   readonly mode?: "off" | "on";
   /**
@@ -292,7 +294,7 @@ export interface KvOptions {
   readonly request_bytes_max?: number | string;
   /**
    * Revisions of history that are kept; the node that leads has older ones forgotten. 0: never.
-   * Default: 10000. Allowed: a whole number from 0 to 1000000000.
+   * Default: 50000. Allowed: a whole number from 0 to 1000000000.
    */
   readonly compaction_revisions?: number;
   /**

@@ -115,8 +115,10 @@ export const keysSchema = z.strictObject({
   }),
   tls: section({
     mode: optionalChoice({
-      doc: '"on" encrypts and verifies both sides of every connection. "off" beyond loopback ' +
-        "means plaintext, with a warning at every start.",
+      doc:
+        '"on" encrypts and verifies both sides of every connection. "off" is plaintext: whoever ' +
+        "reaches a listener may do everything, and beyond loopback every start warns. Without it, " +
+        "listeners are on loopback, and a peer without an identity may do nothing.",
       choices: ["off", "on"],
     }),
     certificate_file: optionalPath({ doc: "This node's certificate with its chain, PEM." }),
@@ -352,7 +354,7 @@ export const keysSchema = z.strictObject({
     compaction_revisions: integer({
       doc: "Revisions of history that are kept; the node that leads has older ones forgotten. 0: " +
         "never.",
-      default: 10_000,
+      default: 50_000,
       least: 0,
       most: 1_000_000_000,
     }),

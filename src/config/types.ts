@@ -78,8 +78,9 @@ export interface ClusterConfig {
 /** Section `tls` of {@link Config}. */
 export interface TlsConfig {
   /**
-   * "on" encrypts and verifies both sides of every connection. "off" beyond loopback means
-   * plaintext, with a warning at every start.
+   * "on" encrypts and verifies both sides of every connection. "off" is plaintext: whoever reaches
+   * a listener may do everything, and beyond loopback every start warns. Without it, listeners are
+   * on loopback, and a peer without an identity may do nothing.
    */
   readonly mode?: "off" | "on";
   /** This node's certificate with its chain, PEM. */

@@ -21,8 +21,6 @@ export interface CallPlan {
   readonly repeat: Repeat;
   /** It may take as long as it likes: a node that is silent is not given up. */
   readonly waits?: boolean;
-  /** Whether this error, which is not one of a lost node, is worth another try. */
-  readonly retries?: (error: CoveyError) => boolean;
 }
 
 export interface CallsParts {
@@ -173,10 +171,11 @@ export class Calls {
         error = CoveyError.from(thrown);
       }
       pauseMs = this.#nextTry(error, plan, ++failures, untilMs - this.clock.monotonicMs());
-      if (pauseMs === undefined || signal?.aborted || this.closing.aborted) {
-        throw mayBeDone ? typedError(withUnknownOutcome(error)) : typedError(error);
-      }
       mayBeDone ||= !didNothing(error);
+      if (signal?.aborted) error = canceledBy(signal);
+      if (pauseMs === undefined || signal?.aborted || this.closing.aborted) {
+        throw typedError(mayBeDone ? withUnknownOutcome(error) : error);
+      }
       this.leave(endpoint, error);
     }
   }
@@ -204,9 +203,7 @@ export class Calls {
     leftMs: number,
   ): number | undefined {
     const lost = error.code === Code.unavailable || error.code === Code.deadlineExceeded;
-    const again = plan.retries?.(error) ||
-      (lost && (plan.repeat === "always" || didNothing(error)));
-    if (!again) return undefined;
+    if (!lost || (plan.repeat !== "always" && !didNothing(error))) return undefined;
     const pauseMs = this.pauseMs(failures);
     // Whoever has no time left for another try is told what happened, not that time is up.
     return pauseMs < leftMs ? pauseMs : undefined;

@@ -40,7 +40,8 @@ export function didNothing(error: CoveyError): boolean {
 
 /** The same error for whoever tried before and does not know what came of that. */
 export function withUnknownOutcome(error: CoveyError): CoveyError {
-  if (!didNothing(error)) return error;
+  // What the store itself says about a command holds, however often it was sent.
+  if (!didNothing(error) || refusalOf(error) !== undefined) return error;
   const details = error.details.filter(({ typeUrl }) => typeUrl !== errorInfoType);
   return new CoveyError(error.code, error.rawMessage, { cause: error, details, sent: true });
 }

@@ -20,22 +20,23 @@ export interface SessionInit {
 /** Commands between the oldest without a result and the newest: well within the store's limit. */
 const windowMax = 192;
 /** How often a command that certainly was not applied moves on to a new session. */
-const sessionsPerCommand = 3;
+const sessionsPerCommand = 12;
 
 /** The numbers of one session. */
 class Session {
   readonly id: bigint;
+  readonly window: number;
   #next = 1;
   #acknowledged = 0;
   readonly #done = new Set<number>();
-  #window = windowMax;
 
-  constructor(id: bigint) {
+  constructor(id: bigint, window: number) {
     this.id = id;
+    this.window = window;
   }
 
   get hasRoom(): boolean {
-    return this.#next - this.#acknowledged <= this.#window;
+    return this.#next - this.#acknowledged <= this.window;
   }
 
   take(): number {
@@ -55,11 +56,6 @@ class Session {
     this.#done.add(sequence);
     while (this.#done.delete(this.#acknowledged + 1)) this.#acknowledged++;
   }
-
-  /** The store holds fewer results than was thought. */
-  shrink(): void {
-    this.#window = Math.max(1, this.#window >> 1);
-  }
 }
 
 /** A command's number. */
@@ -69,6 +65,7 @@ interface Numbered {
 }
 
 interface Waiting {
+  readonly untilMs: number;
   readonly resolve: (numbered: Numbered) => void;
   readonly reject: (error: CoveyError) => void;
 }
@@ -84,6 +81,7 @@ export class Sessions {
   readonly #enabled: boolean;
   #session: Session | undefined = undefined;
   #opening = false;
+  #window = windowMax;
   /** Commands that wait for a number, in their order. */
   #waiting: Waiting[] = [];
 
@@ -128,7 +126,7 @@ export class Sessions {
       timeoutMs: untilMs - this.#calls.clock.monotonicMs(),
     });
     for (let tries = 1;; tries++) {
-      const taken = this.#take();
+      const taken = this.#take(untilMs);
       const { session, sequence } = taken instanceof Promise
         ? await this.#wait(taken, left())
         : taken;
@@ -136,7 +134,7 @@ export class Sessions {
       try {
         return await this.#calls.run(
           left(),
-          { repeat: "always", retries: (error) => this.#retries(session, error) },
+          { repeat: "always" },
           async (endpoint, own) => {
             try {
               return await send(endpoint, own, session.header(sequence));
@@ -155,13 +153,13 @@ export class Sessions {
   }
 
   /** The next number, at once or in turn. */
-  #take(): Numbered | Promise<Numbered> {
+  #take(untilMs: number): Numbered | Promise<Numbered> {
     const session = this.#session;
     if (session !== undefined && session.hasRoom && this.#waiting.length === 0) {
       return { session, sequence: session.take() };
     }
     const promise = new Promise<Numbered>((resolve, reject) => {
-      this.#waiting.push({ resolve, reject });
+      this.#waiting.push({ untilMs, resolve, reject });
     });
     this.#serve();
     return promise;
@@ -171,7 +169,8 @@ export class Sessions {
   #serve(): void {
     const session = this.#session;
     if (session === undefined) {
-      if (this.#waiting.length > 0 && !this.#opening) void this.#open();
+      const [first] = this.#waiting;
+      if (first !== undefined && !this.#opening) void this.#open(first);
       return;
     }
     while (session.hasRoom) {
@@ -181,18 +180,20 @@ export class Sessions {
     }
   }
 
-  /** One opens for all that wait. */
-  async #open(): Promise<void> {
+  /** One opens for all that wait; what goes wrong is told to that one. */
+  async #open(first: Waiting): Promise<void> {
     this.#opening = true;
     try {
       const { id } = await this.#calls.run(
-        {},
+        { timeoutMs: first.untilMs - this.#calls.clock.monotonicMs() },
         { repeat: "always" },
         (endpoint, own) => endpoint.kv.openSession({}, own),
       );
-      this.#session = new Session(id);
+      this.#session = new Session(id, this.#window);
     } catch (error) {
-      for (const { reject } of this.#waiting.splice(0)) reject(CoveyError.from(error));
+      const at = this.#waiting.indexOf(first);
+      if (at >= 0) this.#waiting.splice(at, 1);
+      first.reject(CoveyError.from(error));
     }
     this.#opening = false;
     this.#serve();
@@ -233,15 +234,16 @@ export class Sessions {
     this.#serve();
   }
 
-  #retries(session: Session, error: CoveyError): boolean {
-    if (refusalOf(error) !== "session_full") return false;
-    session.shrink();
-    return true;
-  }
-
+  /**
+   * Nothing new goes to this session. One that is full may stay so: results that came out of order
+   * wait for an earlier command, which waits for room.
+   */
   #isGone(session: Session, error: unknown): boolean {
     const reason = refusalOf(error);
-    if (reason !== "session_expired" && reason !== "session_unknown") return false;
+    if (reason !== "session_expired" && reason !== "session_unknown" && reason !== "session_full") {
+      return false;
+    }
+    if (reason === "session_full") this.#window = Math.max(1, session.window >> 1);
     if (this.#session === session) this.#session = undefined;
     return true;
   }

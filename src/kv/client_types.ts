@@ -330,7 +330,7 @@ export interface KvStatus {
   readonly compactRevision: number;
   /** What keys and values take in memory. */
   readonly memoryBytes: number;
-  /** What is wrong: "NOSPACE", "CORRUPT", "no leader". */
+  /** What is wrong: "NOSPACE", "RESTORING", "no leader". */
   readonly errors: readonly string[];
 }
 

@@ -3,7 +3,7 @@
  * goes on right behind it wherever it finds a node.
  */
 import { Code, CoveyError } from "../base/error.ts";
-import type { Calls } from "./client_calls.ts";
+import { type Calls, canceledBy } from "./client_calls.ts";
 import type { Event, WatchCreateRequestSchema, WatchResponse } from "../gen/covey/kv/v1/kv_pb.ts";
 import {
   Event_Type as EventType,
@@ -14,7 +14,7 @@ import { entryOf, headerOf, optionalEntry, toInterval, toWire } from "./client_w
 import type { KeySelection, KvWatch, KvWatchEvent, WatchOptions } from "./client_types.ts";
 import type { MessageInitShape } from "npm:@bufbuild/protobuf@2.17.0";
 import { Requests } from "./client_requests.ts";
-import { requireLeaderKey } from "./watch_service.ts";
+import { requireLeaderKey } from "./metadata_keys.ts";
 
 type CreateInit = MessageInitShape<typeof WatchCreateRequestSchema>;
 
@@ -114,7 +114,8 @@ export class ClientWatch implements KvWatch {
         } catch (thrown) {
           if (this.#closed) return;
           const error = CoveyError.from(thrown);
-          if (this.#signal.aborted || !isLoss(error)) throw error;
+          if (this.#signal.aborted) throw canceledBy(this.#signal);
+          if (!isLoss(error)) throw error;
           this.#calls.leave(endpoint, error);
         }
         if (this.#closed) return;
@@ -145,9 +146,11 @@ export class ClientWatch implements KvWatch {
         if (response.canceled) throw endOf(response);
         this.#failures = 0;
         const events = this.#taken(response);
+        const last = events.pop();
         for (const event of events) yield event;
         this.#seen = Math.max(this.#seen, this.#next - 1);
         if (response.created) this.#tellReady();
+        if (last !== undefined) yield last;
       }
     } finally {
       requests.end();

@@ -2,6 +2,7 @@
  * What the key-value services need of the Raft group that replicates their machine. The consensus
  * module's groups have this shape; `node.ts` hands one over, and tests make their own.
  */
+import type { CoveyError } from "../base/error.ts";
 import type { Channel } from "../ttrpc/channel.ts";
 import type { Subscription } from "../runtime/port.ts";
 import type { KvResult } from "./core/result.ts";
@@ -42,6 +43,8 @@ export interface GroupObserver {
   led?(leading: boolean): void;
   /** Another leader, or none. */
   leader?(leader: LeaderHint | undefined): void;
+  /** The group cannot go on here; others may. */
+  stopped?(error: CoveyError): void;
 }
 
 export interface KvGroup {

@@ -3,6 +3,7 @@
  * commands through the group that replicates it.
  */
 import type { DescService } from "npm:@bufbuild/protobuf@2.17.0";
+import { assert } from "../base/assert.ts";
 import { Code, CoveyError } from "../base/error.ts";
 import { Commands } from "./commands.ts";
 import { Election, KV, Lease, Lock, Maintenance, Watch } from "../gen/covey/kv/v1/kv_pb.ts";
@@ -35,8 +36,7 @@ import { Slices } from "./slices.ts";
 import { Snapshots } from "./snapshots.ts";
 import { unavailable } from "./refusal.ts";
 import { Upkeep } from "./upkeep.ts";
-import { watchHandlers } from "./watch_service.ts";
-import { WatchStream } from "./watch_stream.ts";
+import { leaderless, watchHandlers } from "./watch_service.ts";
 
 export interface KvModuleParts {
   readonly clock: Clock;
@@ -84,7 +84,8 @@ export class KvModule implements KvParts, GroupObserver {
   #group: KvGroup | undefined = undefined;
   #observing: Subscription | undefined = undefined;
   #leaderless: Timer | undefined = undefined;
-  #stopped = false;
+  #isLeaderless = false;
+  readonly #stop = new AbortController();
 
   constructor(parts: KvModuleParts) {
     this.clock = parts.clock;
@@ -120,11 +121,24 @@ export class KvModule implements KvParts, GroupObserver {
 
   get group(): KvGroup {
     this.assertServing();
-    return this.#group!;
+    return this.attached;
+  }
+
+  get attached(): KvGroup {
+    assert(this.#group !== undefined, "only what has a group answers");
+    return this.#group;
+  }
+
+  get isLeaderless(): boolean {
+    return this.#isLeaderless;
+  }
+
+  get stopping(): AbortSignal {
+    return this.#stop.signal;
   }
 
   assertServing(): void {
-    if (this.#stopped) throw unavailable("the node is shutting down: ask another one");
+    this.stopping.throwIfAborted();
     if (this.#group === undefined) throw unavailable("the node is starting: try again");
   }
 
@@ -172,15 +186,16 @@ export class KvModule implements KvParts, GroupObserver {
 
   /** Ends every watch and everything that waits: they would hold up the drain for ever. */
   stop(): void {
-    if (this.#stopped) return;
-    this.#stopped = true;
+    if (this.stopping.aborted) return;
+    const error = unavailable("the node is shutting down: ask another one");
+    this.#stop.abort(error);
     this.#observing?.cancel();
     this.#leaderless?.cancel();
     this.leases.stop();
     this.#upkeep.stop();
     this.forwarder.stop();
-    this.#snapshots.stop(unavailable("the node is shutting down: ask another one"));
-    this.hub.stop();
+    this.#snapshots.stop(error);
+    this.hub.stop(error);
   }
 
   // -- GroupObserver --------------------------------------------------------------------------
@@ -205,8 +220,9 @@ export class KvModule implements KvParts, GroupObserver {
   }
 
   leader(leader: LeaderHint | undefined): void {
+    this.#isLeaderless = false;
     this.#leaderless?.cancel();
-    this.#leaderless = leader === undefined && !this.#stopped
+    this.#leaderless = leader === undefined && !this.stopping.aborted
       ? this.clock.timer(this.settings.leaderlessMs, leaderlessForLong, this)
       : undefined;
   }
@@ -214,8 +230,17 @@ export class KvModule implements KvParts, GroupObserver {
   /** Public only for the timer. */
   leaderlessForLong(): void {
     this.#leaderless = undefined;
-    const error = unavailable("this node knows of no leader: watch at another one");
-    this.hub.endWhere((stream) => stream instanceof WatchStream && stream.requiresLeader, error);
+    this.#isLeaderless = true;
+    this.hub.endWhere((stream) => stream.requiresLeader, leaderless());
+    // Who waits for a lock would not see it given up: another node does.
+    this.hub.endWaits(leaderless());
+  }
+
+  /** Nothing is applied here any more: whoever follows does so elsewhere. */
+  stopped(error: CoveyError): void {
+    const reason = unavailable(error.rawMessage);
+    this.hub.endWhere(() => true, reason);
+    this.hub.endWaits(reason);
   }
 }
 

@@ -25,7 +25,13 @@ export interface KvParts {
   readonly version: string;
   /** Throws `unavailable` before there is one, and once the node shuts down. */
   readonly group: KvGroup;
+  /** Also while the node shuts down: what was done is told all the same. */
+  readonly attached: KvGroup;
   assertServing(): void;
+  /** There has been no leader for long. */
+  readonly isLeaderless: boolean;
+  /** Fires when the node shuts down, with an error for whoever is served then. */
+  readonly stopping: AbortSignal;
   readonly headers: Headers;
   readonly commands: Commands;
   readonly reads: Reads;

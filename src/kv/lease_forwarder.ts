@@ -7,10 +7,11 @@ import { Code, CoveyError } from "../base/error.ts";
 import type { Channel } from "../ttrpc/channel.ts";
 import { createClient } from "../ttrpc/client.ts";
 import { Lease } from "../gen/covey/kv/v1/kv_pb.ts";
+import { forwardedKey } from "./metadata_keys.ts";
 import { unavailable } from "./refusal.ts";
 
-/** Says that a call comes from a node that does not lead: it is not forwarded again. */
-export const forwardedMetadata: Readonly<Record<string, string>> = { "covey-kv-forwarded": "1" };
+/** For calls that are forwarded. */
+export const forwardedMetadata: Readonly<Record<string, string>> = { [forwardedKey]: "1" };
 
 interface Waiting {
   readonly id: bigint;

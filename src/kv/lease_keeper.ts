@@ -13,7 +13,7 @@ import type { Command } from "./core/command.ts";
 import { decodeCommand } from "./core/command_codec.ts";
 import type { KvParts } from "./kv_parts.ts";
 import type { KvResult } from "./core/result.ts";
-import { checkpointEveryMs, LeaseClock } from "./core/lease_clock.ts";
+import { LeaseClock } from "./core/lease_clock.ts";
 import type { MachineEntry } from "./core/machine.ts";
 import type { RequestOptions } from "./group.ts";
 import { unavailable } from "./refusal.ts";
@@ -22,6 +22,8 @@ import { unavailable } from "./refusal.ts";
 const leasesPerCommand = 500;
 /** Leases that end within this time of each other end together. */
 const tickMsLeast = 100;
+/** While there are leases, the time that a hold-up may seem to have lasted is bounded by this. */
+const tickMsMost = 10_000;
 /** After a proposal that failed. */
 const retryMs = 500;
 /** A timer that comes later than this shows that the process was held up. */
@@ -122,8 +124,7 @@ export class LeaseKeeper {
     if (lease === undefined) this.#due.removed(id);
     else if (!this.#due.has(id)) {
       this.#due.granted(lease, this.#nowMs());
-      const allMs = lease.remainingMs === 0 ? lease.ttlMs : lease.remainingMs;
-      const leftMs = Math.min(allMs, checkpointEveryMs);
+      const leftMs = lease.remainingMs === 0 ? lease.ttlMs : lease.remainingMs;
       if (this.#timer === undefined || this.#clock.monotonicMs() + leftMs < this.#timerMs) {
         this.#setTimer(leftMs);
       }
@@ -142,7 +143,7 @@ export class LeaseKeeper {
 
   #setTimer(delayMs: number): void {
     this.#disarm();
-    const waitMs = Math.max(delayMs, tickMsLeast);
+    const waitMs = Math.min(Math.max(delayMs, tickMsLeast), tickMsMost);
     this.#aliveMs = this.#clock.monotonicMs();
     this.#timerMs = this.#aliveMs + waitMs;
     this.#timer = this.#clock.timer(waitMs, tick, this);

@@ -15,6 +15,7 @@ import { createClient } from "../ttrpc/client.ts";
 import { failed, type KvParts, within } from "./kv_parts.ts";
 import { forwardedMetadata } from "./lease_forwarder.ts";
 import type { RequestOptions } from "./group.ts";
+import { forwardedKey } from "./metadata_keys.ts";
 import { pipelined } from "./pipeline.ts";
 import { refused, unavailable } from "./refusal.ts";
 import { toNumber, toSession } from "./request.ts";
@@ -65,7 +66,7 @@ export function leaseHandlers(parts: KvParts): Handlers<typeof Lease> {
     // Each waits for the leader to be sure of itself: together they wait once.
     return pipelined(
       requests,
-      renewalsMax,
+      { most: renewalsMax, signal: parts.stopping },
       async ({ id }) => await renew(toNumber(id, "id"), forwarded),
     );
   };
@@ -146,7 +147,7 @@ async function forwardTimeToLive(
 }
 
 function isForwarded(context: CallContext): boolean {
-  return context.metadata.get("covey-kv-forwarded") !== undefined;
+  return context.metadata.get(forwardedKey) !== undefined;
 }
 
 function notLeading(): CoveyError {

@@ -19,11 +19,13 @@ export interface KvModuleOptions {
   readonly watchesPerStreamMax?: number;
   /** Events that wait on one stream; a reader that is further behind is read for. Default 1 MiB. */
   readonly watchQueueBytesMax?: number;
+  /** Watches that are told in one turn: about a millisecond. Only tests have a reason to change it. */
+  readonly watchesPerTurn?: number;
   /** How often a watch that asked for it is told that there is nothing to tell. Default 10 min. */
   readonly progressIntervalMs?: number;
   /**
    * How long there may be no leader before streams that ask for one are ended, so that their
-   * clients find a node that has one. Default 5 s.
+   * clients find a node that has one. Default 3 s.
    */
   readonly leaderlessMs?: number;
   /** Snapshots that may be sent at the same time. Default 2. */
@@ -46,8 +48,9 @@ const defaults: KvSettings = {
   watchesMax: 100_000,
   watchesPerStreamMax: 16_384,
   watchQueueBytesMax: 1024 * 1024,
+  watchesPerTurn: 4_096,
   progressIntervalMs: 600_000,
-  leaderlessMs: 5_000,
+  leaderlessMs: 3_000,
   snapshotsMax: 2,
   snapshotMs: 600_000,
 };

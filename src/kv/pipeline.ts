@@ -2,13 +2,14 @@
 
 /**
  * The results of `work` in the order of the inputs, of which at most so many are under way. The
- * first failure, of the work or of the inputs, ends it.
+ * first failure, of the work or of the inputs, ends it, and so does the signal, with its reason.
  */
 export async function* pipelined<Input, Output>(
   inputs: AsyncIterable<Input>,
-  most: number,
+  options: { readonly most: number; readonly signal: AbortSignal },
   work: (input: Input) => Promise<Output>,
 ): AsyncGenerator<Output> {
+  const { most, signal } = options;
   const pending: Promise<Output>[] = [];
   let ended = false;
   let error: unknown;
@@ -34,8 +35,11 @@ export async function* pipelined<Input, Output>(
     wake?.();
   };
   void read();
+  const stop = (): void => wake?.();
+  signal.addEventListener("abort", stop);
   try {
     for (;;) {
+      signal.throwIfAborted();
       const next = pending[0];
       if (next !== undefined) {
         const output = await next;
@@ -48,6 +52,7 @@ export async function* pipelined<Input, Output>(
       } else await new Promise<void>((resolve) => wake = resolve);
     }
   } finally {
+    signal.removeEventListener("abort", stop);
     ended = true;
     room?.();
   }

@@ -5,7 +5,7 @@
 import { Code, CoveyError } from "../base/error.ts";
 import { decodeText, encodeText } from "../base/bytes.ts";
 import { failed, type KvParts, within } from "./kv_parts.ts";
-import type { Handlers } from "../ttrpc/service.ts";
+import type { CallContext, CallOptions, Handlers } from "../ttrpc/service.ts";
 import type { KeyValueService, RaftService } from "../gen/api/v1/raft_go_pb.ts";
 import { noBytes } from "./core/bytes.ts";
 import { plainRange } from "./core/range.ts";
@@ -65,8 +65,8 @@ function numberOf(bytes: Uint8Array): number {
 /** Who takes part, as far as raft-go's requests can say: by number, without an address. */
 export interface RaftGoMembers {
   /** Reject with a CoveyError whose message says what to do instead. */
-  add(id: number): Promise<void>;
-  remove(id: number): Promise<void>;
+  add(id: number, options: CallOptions): Promise<void>;
+  remove(id: number, options: CallOptions): Promise<void>;
 }
 
 /** Nothing was decided: these are errors, not answers. */
@@ -93,7 +93,14 @@ export function raftHandlers(members: RaftGoMembers): Handlers<typeof RaftServic
     }
   };
   return {
-    add: ({ id }) => answer(members.add(toNumber(id, "id")), `replica ${id} was added`),
-    remove: ({ id }) => answer(members.remove(toNumber(id, "id")), `replica ${id} was removed`),
+    add: ({ id }, context) =>
+      answer(members.add(toNumber(id, "id"), restOf(context)), `node ${id} was added`),
+    remove: ({ id }, context) =>
+      answer(members.remove(toNumber(id, "id"), restOf(context)), `node ${id} was removed`),
   };
+}
+
+/** What is left of a call, for the calls that answer it. */
+function restOf({ timeoutMs, signal }: CallContext): CallOptions {
+  return { timeoutMs, signal };
 }

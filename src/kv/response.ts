@@ -36,17 +36,17 @@ type ResponseOpInit = MessageInitShape<typeof ResponseOpSchema>;
 
 /** Headers of a node's answers. */
 export class Headers {
-  readonly #parts: { readonly group: KvGroup };
+  readonly #parts: { readonly attached: KvGroup };
   #replica = 0n;
   #term = 0;
   #raftTerm = 0n;
 
-  constructor(parts: { readonly group: KvGroup }) {
+  constructor(parts: { readonly attached: KvGroup }) {
     this.#parts = parts;
   }
 
   of(revision: number): HeaderInit {
-    const { clusterId, replica, term } = this.#parts.group;
+    const { clusterId, replica, term } = this.#parts.attached;
     // Both change rarely: making big numbers of them each time would cost more than all the rest.
     if (this.#term !== term || this.#replica === 0n) {
       this.#replica = BigInt(replica);

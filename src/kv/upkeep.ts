@@ -26,6 +26,8 @@ export class Upkeep {
   readonly #clock: Clock;
   #entries = 0;
   #leading = false;
+  /** The configured limits are seen to once; what an operator changes afterwards holds. */
+  #limitsSeen = false;
   #proposing = false;
   #retry: Timer | undefined = undefined;
   #cleaning: Timer | undefined = undefined;
@@ -46,6 +48,7 @@ export class Upkeep {
 
   led(leading: boolean): void {
     this.#leading = leading;
+    this.#limitsSeen = false;
     if (leading) this.#look();
     else {
       this.#retry?.cancel();
@@ -73,8 +76,9 @@ export class Upkeep {
 
   #wanted(): Command | undefined {
     const { machine, settings } = this.#parts;
-    const limits = differing(settings.limits, machine.limits);
+    const limits = this.#limitsSeen ? undefined : differing(settings.limits, machine.limits);
     if (limits !== undefined) return { kind: "configure", limits };
+    this.#limitsSeen = true;
     const revision = compactionDue(machine, settings.compaction);
     return revision === undefined ? undefined : { kind: "compact", revision };
   }

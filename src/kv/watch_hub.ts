@@ -5,7 +5,7 @@
  * until it is where the hub is.
  */
 import type { Clock, Timer } from "../runtime/port.ts";
-import type { Change } from "./core/changes.ts";
+import { type Change, kept, type ToldChange } from "./core/changes.ts";
 import type { EventCursor } from "./core/events.ts";
 import type { KvMachine } from "./core/kv_machine.ts";
 import type { KvEvent } from "./core/result.ts";
@@ -14,13 +14,14 @@ import type { KvSettings } from "./options.ts";
 import { type Interval, WatchIndex } from "./watch_index.ts";
 import type { Slices } from "./slices.ts";
 import type { Watcher, WatchTarget } from "./watcher.ts";
-import { unavailable } from "./refusal.ts";
 
 /** What the hub tells the streams. */
 export interface HubStream {
   /** What waits to be sent. */
   readonly queuedBytes: number;
   readonly live: { readonly size: number };
+  /** Its client wants to be sent away when there is no leader. */
+  readonly requiresLeader: boolean;
   /** The revision that the hub shows is complete. */
   revisionShown(): void;
   /** From here on the stream has to read history: the hub cannot show it. */
@@ -52,9 +53,18 @@ export interface HubParts {
   readonly header: (revision: number) => HeaderInit;
 }
 
-/** What one turn looks at: about a millisecond. */
+/** What one turn looks at: a fraction of a millisecond. */
 const changesPerTurn = 512;
-const offersPerTurn = 4_096;
+
+/** A change that more watch than can be told in one turn. */
+interface Telling {
+  readonly change: ToldChange;
+  readonly targets: readonly WatchTarget[];
+  /** Those before were told. */
+  at: number;
+  /** The change behind it. */
+  next: EventCursor;
+}
 
 export class WatchHub {
   readonly parts: HubParts;
@@ -70,6 +80,7 @@ export class WatchHub {
     limitHits: 0,
   };
   readonly #machine: KvMachine;
+  readonly #perTurn: number;
   readonly #index = new WatchIndex<WatchTarget>();
   readonly #streams = new Set<HubStream>();
   readonly #waiters = new Set<Waiter>();
@@ -79,6 +90,7 @@ export class WatchHub {
   /** Turns are asked for: what is applied meanwhile is found then. */
   #queued = false;
   #offers = 0;
+  #telling: Telling | undefined = undefined;
   readonly #found: WatchTarget[] = [];
   /** Streams that were shown something of the present revision. */
   readonly #touched = new Set<HubStream>();
@@ -86,13 +98,14 @@ export class WatchHub {
   #progress: Timer | undefined = undefined;
   #progressWatches = 0;
   #restored: (() => void)[] = [];
-  #stopped = false;
+  #stopped: Error | undefined = undefined;
   /** The events that were made last, with and without what was before. */
   readonly #wired: [KvEvent | undefined, EventInit][] = [[undefined, {}], [undefined, {}]];
 
   constructor(parts: HubParts) {
     this.parts = parts;
     this.#machine = parts.machine;
+    this.#perTurn = parts.settings.watchesPerTurn;
     this.#revision = parts.machine.revision + 1;
   }
 
@@ -101,15 +114,14 @@ export class WatchHub {
     return { revision: this.#revision, sub: this.#sub };
   }
 
+  /** The change at the position was told to some of those who watch it. */
+  get isTelling(): boolean {
+    return this.#telling !== undefined;
+  }
+
   /** Everything up to this revision was shown. */
   get revisionShown(): number {
     return this.#revision - 1;
-  }
-
-  /** Whether this change was shown already. */
-  isShown(change: Change): boolean {
-    const { revision } = change;
-    return revision < this.#revision || (revision === this.#revision && change.sub < this.#sub);
   }
 
   /** What waits to be sent on all streams. */
@@ -144,16 +156,18 @@ export class WatchHub {
 
   /** Resolves when the machine may be read. */
   readable(): Promise<void> | undefined {
-    if (!this.#machine.restoring || this.#stopped) return undefined;
+    if (!this.#machine.restoring || this.#stopped !== undefined) return undefined;
     return new Promise((resolve) => this.#restored.push(resolve));
   }
 
   /** One turn of showing; true when more is left. */
   slice(): boolean {
     this.#queued = false;
-    // What comes after is asked for when it may be read again.
-    if (this.#machine.restoring || this.#stopped) return false;
+    if (this.#stopped !== undefined) return false;
     this.#offers = 0;
+    if (this.#telling !== undefined && this.#tellSome(this.#telling)) return this.#queued = true;
+    // What comes after is asked for when it may be read again.
+    if (this.#machine.restoring) return false;
     const page = this.#machine.changes({
       from: { revision: this.#revision, sub: this.#sub },
       changesMax: changesPerTurn,
@@ -163,12 +177,29 @@ export class WatchHub {
       this.#skip();
       return false;
     }
-    this.#revision = page.next.revision;
-    this.#sub = page.next.sub;
-    if (this.#sub === 0) this.#complete();
-    if (page.caughtUp) return false;
-    this.#queued = true;
-    return true;
+    if (this.#telling !== undefined) this.#telling.next = page.next;
+    else {
+      this.#moveTo(page.next);
+      if (page.caughtUp) return false;
+    }
+    return this.#queued = true;
+  }
+
+  #moveTo({ revision, sub }: EventCursor): void {
+    this.#revision = revision;
+    this.#sub = sub;
+    if (sub === 0) this.#complete();
+  }
+
+  /** Goes on with a change that many watch; true when more of them are left. */
+  #tellSome(telling: Telling): boolean {
+    const { change, targets } = telling;
+    const to = Math.min(targets.length, telling.at + this.#perTurn);
+    for (; telling.at < to; telling.at++) targets[telling.at].changed(change);
+    if (to < targets.length) return true;
+    this.#telling = undefined;
+    this.#moveTo(telling.next);
+    return false;
   }
 
   #ask(): void {
@@ -177,12 +208,22 @@ export class WatchHub {
   }
 
   #show(change: Change): boolean {
-    if (this.#offers >= offersPerTurn) return false;
+    if (this.#offers >= this.#perTurn || this.#telling !== undefined) return false;
     if (change.revision !== this.#revision) this.#complete();
     this.#revision = change.revision;
     this.#sub = change.sub;
     const found = this.#found;
     this.#index.find(change, found);
+    if (found.length > this.#perTurn) {
+      this.#telling = {
+        change: kept(change),
+        targets: found.splice(0),
+        at: 0,
+        next: this.position,
+      };
+      this.#tellSome(this.#telling);
+      return true;
+    }
     for (const target of found) target.changed(change);
     this.#offers += found.length;
     found.length = 0;
@@ -284,7 +325,7 @@ export class WatchHub {
    * Whoever waits looks first, in the same turn, and looks again afterwards.
    */
   change(intervals: readonly Interval[], signal: AbortSignal): Promise<void> {
-    if (this.#stopped) return Promise.reject(stopping());
+    if (this.#stopped !== undefined) return Promise.reject(this.#stopped);
     if (signal.aborted) return Promise.reject(signal.reason);
     return new Promise((resolve, reject) => {
       const leave = (): void => {
@@ -317,14 +358,19 @@ export class WatchHub {
     for (const stream of [...this.#streams]) if (chosen(stream)) stream.end(error);
   }
 
-  stop(): void {
-    this.#stopped = true;
+  /** Ends every wait of {@link change}: what is waited for may happen elsewhere, unseen. */
+  endWaits(error: Error): void {
+    for (const waiter of [...this.#waiters]) waiter.end(error);
+  }
+
+  /** Ends everything, with this reason. */
+  stop(error: Error): void {
+    this.#stopped = error;
     this.#progress?.cancel();
     this.#progress = undefined;
     this.parts.slices.remove(this);
-    const error = stopping();
     for (const stream of [...this.#streams]) stream.end(error);
-    for (const waiter of [...this.#waiters]) waiter.end(error);
+    this.endWaits(error);
     for (const resolve of this.#restored.splice(0)) resolve();
   }
 }
@@ -332,10 +378,6 @@ export class WatchHub {
 interface Waiter extends WatchTarget {
   changed(): void;
   end(error: Error): void;
-}
-
-function stopping(): Error {
-  return unavailable("the node is shutting down: watch at another one");
 }
 
 function tickProgress(hub: WatchHub): void {

@@ -2,7 +2,7 @@
  * What a stream of watches has to send. Events of one revision stay together: an answer is only
  * sent once its last revision is complete, or as a fragment to a watch that takes those.
  */
-import type { Change } from "./core/changes.ts";
+import type { ToldChange } from "./core/changes.ts";
 import type { KvEvent } from "./core/result.ts";
 import { entryBytes, type EventInit, type HeaderInit } from "./response.ts";
 import { Outgoing, type Watcher, WatcherSet, type WatchResponseInit } from "./watcher.ts";
@@ -82,7 +82,7 @@ export class Outbox {
   }
 
   /** One change for one watch of the group, if it wants it. */
-  deliver(group: WatchGroup, watcher: Watcher, change: Change): void {
+  deliver(group: WatchGroup, watcher: Watcher, change: ToldChange): void {
     if (!watcher.wants(change)) return;
     const { previous, fragment } = watcher.options;
     const event = change.event(previous);

@@ -4,7 +4,7 @@
  * its client has taken something, so that what it costs is bounded however slow the client is.
  * Watches that begin in the past join the live ones once they have been told it.
  */
-import type { Change } from "./core/changes.ts";
+import type { ToldChange } from "./core/changes.ts";
 import type { EventCursor } from "./core/events.ts";
 import type { WatchRequest } from "../gen/covey/kv/v1/kv_pb.ts";
 import type { HubStream, WatchHub } from "./watch_hub.ts";
@@ -56,7 +56,6 @@ export class WatchStream
   #wake: (() => void) | undefined = undefined;
   #drained: (() => void) | undefined = undefined;
   #sent = 0;
-  /** The client wants to be sent away when there is no leader. */
   readonly requiresLeader: boolean;
 
   constructor(hub: WatchHub, requests: AsyncIterable<WatchRequest>, requiresLeader: boolean) {
@@ -293,7 +292,7 @@ export class WatchStream
   // -- live -----------------------------------------------------------------------------------
 
   /** For the hub, by way of the watch. */
-  changed(watcher: Watcher, change: Change): void {
+  changed(watcher: Watcher, change: ToldChange): void {
     if (this.#lag !== undefined) return;
     if (this.#revision !== change.revision || this.#sub !== change.sub) {
       this.#revision = change.revision;
@@ -357,7 +356,10 @@ export class WatchStream
 
   /** The live ones read on. */
   #follow(from: EventCursor): void {
-    this.#lag = this.#read(this.#live, from, this.#hub.position);
+    const { position } = this.#hub;
+    this.#lag = this.#read(this.#live, from, position);
+    // Some have been told that change, and others of this stream were passed over.
+    if (this.#lag === undefined && this.#hub.isTelling) this.#lag = position;
     if (this.#lag !== undefined) return;
     this.#hub.counters.streamsSlow--;
     this.#isLive();
@@ -381,6 +383,8 @@ export class WatchStream
       return;
     }
     this.#joining.from = target;
+    // Whoever came now would not be told the change that is being told.
+    if (this.#lag === undefined && this.#hub.isTelling) return;
     this.#enter(group);
     if (group.watchers.size === 0) this.#joining = undefined;
     this.#isLive();

@@ -1,7 +1,7 @@
 /** One watch of a stream, and sets of them. */
 import type { MessageInitShape } from "npm:@bufbuild/protobuf@2.17.0";
 import type { WatchResponseSchema } from "../gen/covey/kv/v1/kv_pb.ts";
-import type { Change } from "./core/changes.ts";
+import type { Change, ToldChange } from "./core/changes.ts";
 import { compareBytes, isOpenEnd } from "./core/bytes.ts";
 import type { EventInit, HeaderInit } from "./response.ts";
 import { type Interval, WatchIndex } from "./watch_index.ts";
@@ -20,7 +20,7 @@ export interface WatchControl {
 /** What the hub shows live changes to. */
 export interface WatchTarget {
   /** A change within its interval. Must not throw. */
-  changed(change: Change): void;
+  changed(change: ToldChange): void;
 }
 
 export interface WatchOptions extends Interval {
@@ -37,7 +37,7 @@ export interface WatchOptions extends Interval {
 
 /** What a watcher needs of its stream. */
 export interface WatcherOwner {
-  changed(watcher: Watcher, change: Change): void;
+  changed(watcher: Watcher, change: ToldChange): void;
 }
 
 export class Watcher implements WatchTarget {
@@ -61,11 +61,11 @@ export class Watcher implements WatchTarget {
     this.options = options;
   }
 
-  changed(change: Change): void {
+  changed(change: ToldChange): void {
     if (!this.over) this.owner.changed(this, change);
   }
 
-  wants(change: Change): boolean {
+  wants(change: ToldChange): boolean {
     const { from, withoutPuts, withoutDeletes } = this.options;
     if (this.over || change.revision < from) return false;
     return change.isDelete ? !withoutDeletes : !withoutPuts;

@@ -12,6 +12,7 @@ import { Raft } from "../gen/covey/raft/v1/raft_pb.ts";
 import { Transport } from "../gen/covey/raft/v1/transport_pb.ts";
 import type { KvClient } from "../kv/client.ts";
 import type { KvResult } from "../kv/core/result.ts";
+import { defaultLimits } from "../kv/core/limits.ts";
 import { KvModule } from "../kv/kv_module.ts";
 import { showKvMetrics } from "../kv/metrics.ts";
 import type { KvModuleOptions } from "../kv/options.ts";
@@ -179,13 +180,21 @@ function advertised(config: Config, listening: readonly Address[]): string {
 
 function kvOptions({ kv, rpc }: Config): KvModuleOptions {
   return {
-    limits: { databaseBytesMax: kv.quota_bytes, requestBytesMax: kv.request_bytes_max },
+    // What nobody has configured is the cluster's to decide (Maintenance.SetLimits).
+    limits: {
+      databaseBytesMax: unlessDefault(kv.quota_bytes, defaultLimits.databaseBytesMax),
+      requestBytesMax: unlessDefault(kv.request_bytes_max, defaultLimits.requestBytesMax),
+    },
     compaction: { revisions: kv.compaction_revisions, historyBytes: kv.compaction_bytes },
     messageBytesMax: rpc.message_bytes_max,
     watchesMax: kv.watches_max,
     watchQueueBytesMax: kv.watch_queue_bytes_max,
     progressIntervalMs: kv.progress_interval,
   };
+}
+
+function unlessDefault(value: number, usual: number): number | undefined {
+  return value === usual ? undefined : value;
 }
 
 export function raftOptions({ raft, rpc }: Config): RaftOptions {

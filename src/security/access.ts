@@ -15,6 +15,10 @@ export interface AccessRule {
 
 /** By `service/method`. */
 export const accessTable: Readonly<Record<string, AccessRule>> = {
+  "api.v1.KeyValueService/Get": { action: "kv.read", resource: "kv" },
+  "api.v1.KeyValueService/Set": { action: "kv.write", resource: "kv" },
+  "api.v1.RaftService/Add": { action: "raft.change", resource: "raft" },
+  "api.v1.RaftService/Remove": { action: "raft.change", resource: "raft" },
   "covey.kv.v1.Election/Campaign": { action: "kv.write", resource: "kv" },
   "covey.kv.v1.Election/Leader": { action: "kv.read", resource: "kv" },
   "covey.kv.v1.Election/Observe": { action: "kv.read", resource: "kv" },
@@ -70,7 +74,7 @@ export function accessRule(service: string, method: string): AccessRule {
 
 /** What the policy of a node depends on. */
 export interface AccessPolicy {
-  /** `--dev`: whoever reaches the loopback listeners may do everything. */
+  /** `--dev`, or `tls.mode = "off"` written out: whoever reaches a listener may do everything. */
   readonly anonymousMayAll: boolean;
 }
 

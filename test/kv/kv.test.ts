@@ -14,6 +14,7 @@ import {
   type TxnRequestSchema,
 } from "../../src/gen/covey/kv/v1/kv_pb.ts";
 import type { Client } from "../../src/ttrpc/service.ts";
+import { encodeCommand } from "../../src/kv/core/command_codec.ts";
 import { prefixEnd } from "../../src/kv/core/bytes.ts";
 import { turns } from "../ttrpc/support/memory_net.ts";
 import { clusterId, FakeCluster, settle } from "./support.ts";
@@ -299,6 +300,35 @@ kvTest("large ranges leave the thread to others", async (kv, cluster) => {
   assert.equal(counters.slicedRanges, 1);
   manual.monotonicMs = monotonicMs;
 });
+
+kvTest(
+  "a transaction that only reads does not look into an entry that is half applied",
+  async (kv, cluster) => {
+    const client = cluster.client();
+    for (let at = 0; at < 60; at++) {
+      const success = Array.from(
+        { length: 120 },
+        (_, index) => ({ put: `k/${at}/${index}`, value: "v" }),
+      );
+      await client.transact({ success });
+    }
+    const { machine } = cluster.nodes[0].module;
+    const interval = { key: bytes("k"), end: bytes("l") };
+    cluster.append(encodeCommand({ kind: "deleteRange", ...interval, previous: false }));
+    while (!machine.applying) await Promise.resolve();
+    const first = { key: bytes("k/0/0"), target: Target.CREATE, result: Is.GREATER };
+    const range = {
+      request: {
+        case: "requestRange" as const,
+        value: { key: bytes("k/59/1"), serializable: true },
+      },
+    };
+    const answer = await kv.txn({ compare: [first], success: [range], failure: [range] });
+    const [{ response }] = answer.responses;
+    assert.ok(response.case === "responseRange");
+    assert.equal(response.value.count, answer.succeeded ? 1n : 0n, "both were there, or neither");
+  },
+);
 
 kvTest("a read of now that a compaction overtakes begins anew", async (kv, cluster) => {
   const client = cluster.client();

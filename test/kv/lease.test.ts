@@ -28,6 +28,11 @@ class KeepAlive {
     return Number(value.ttl);
   }
 
+  /** Waits for an answer that nothing was asked for. */
+  idle(): Promise<unknown> {
+    return this.#responses.next();
+  }
+
   /** Many at once, answered in their order. */
   async renewAll(ids: readonly bigint[]): Promise<number[]> {
     for (const id of ids) this.#requests.push({ id });
@@ -144,6 +149,22 @@ test("a follower forwards renewals to the leader, many on one stream", async () 
   assert.deepEqual(await settle(cluster, streams[0].renewAll(ids)), ids.map(() => 10));
   assert.equal(cluster.nodes[2].module.counters.leasesRenewed, 10);
   for (const stream of streams) stream.end();
+  await cluster.close();
+});
+
+test("streams of renewals do not hold up a node that shuts down", async () => {
+  const cluster = new FakeCluster({ nodes: 2 });
+  for (const node of cluster.nodes) await node.serve();
+  const { id } = await cluster.nodes[0].local(Lease).leaseGrant({ ttl: 10n });
+  for (const node of cluster.nodes) {
+    const stream = new KeepAlive(node);
+    assert.equal(await settle(cluster, stream.renew(id)), 10);
+    const idle = stream.idle();
+    await turns();
+    node.module.stop();
+    await assert.rejects(idle, /\[unavailable\] the node is shutting down/);
+    if (node === cluster.nodes[0]) cluster.elect(1);
+  }
   await cluster.close();
 });
 

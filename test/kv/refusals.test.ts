@@ -364,6 +364,16 @@ test("a node that is starting, taking over a snapshot, or shutting down", async 
   await cluster.close();
 });
 
+test("what was under way when the node began to shut down is told as it came out", async () => {
+  const cluster = new FakeCluster();
+  const kv = cluster.nodes[0].local(KV);
+  const pending = kv.put({ key: bytes("a"), value: bytes("1") });
+  await Promise.resolve();
+  cluster.nodes[0].module.stop();
+  assert.equal((await pending).header?.revision, 2n);
+  await cluster.close();
+});
+
 test("without a leader nothing hangs past its deadline", async () => {
   const cluster = new FakeCluster();
   cluster.elect(undefined);

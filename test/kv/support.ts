@@ -151,6 +151,8 @@ export class FakeNode {
   readonly endpoint: KvEndpoint;
   /** Applies nothing while it is true. */
   paused = false;
+  /** Applies no further than this. */
+  upTo = Infinity;
   /** Hears and says nothing. */
   cut = false;
   applied = 0;
@@ -243,9 +245,11 @@ export class FakeNode {
     queueMicrotask(() => this.#applySome());
   }
 
-  resume(): void {
+  /** Goes on, up to this entry of the log. */
+  resume(upTo = Infinity): void {
     this.paused = false;
     this.cut = false;
+    this.upTo = upTo;
     this.pump();
   }
 
@@ -253,7 +257,8 @@ export class FakeNode {
     this.#pumping = false;
     const { log } = this.cluster;
     const { machine } = this.module;
-    while (!this.paused && !this.cut && !machine.restoring && this.applied < log.length) {
+    const last = (): number => Math.min(this.upTo, log.length);
+    while (!this.paused && !this.cut && !machine.restoring && this.applied < last()) {
       const { term, data } = log[this.applied];
       const entry = { index: this.applied + 1, term, data };
       const result = machine.applying ? machine.resume() : machine.apply(entry);

@@ -264,6 +264,24 @@ watchTest("a large revision: whole for one, in fragments for the other", async (
   assert.ok(flags.slice(0, -1).every((flag) => flag));
 });
 
+watchTest("a revision larger than the queue, to a client that waits", async (scene) => {
+  const { cluster, kv, watch } = scene;
+  await watch.created({ ...prefix("k"), fragment: true });
+  const next = watch.next();
+  const puts = Array.from({ length: 50 }, (_, at) => ({ put: `k${at}`, value: "x" }));
+  await kv.transact({ success: puts });
+  await cluster.manual.advance(5);
+  let answer = await next;
+  let events = answer.events.length;
+  while (answer.fragment) {
+    const following = watch.next();
+    await cluster.manual.advance(5);
+    answer = await following;
+    events += answer.events.length;
+  }
+  assert.equal(events, 50);
+}, { watchQueueBytesMax: 300 });
+
 watchTest("a revision that fits no message ends who wants it whole", async (scene) => {
   const { cluster, kv, watch } = scene;
   await watch.created({ ...prefix("k"), watchId: 1n });
@@ -316,7 +334,7 @@ watchTest("a node that shuts down says so", async ({ cluster, watch }) => {
   await watch.created(key("a"));
   const next = watch.take();
   cluster.nodes[0].module.stop();
-  await assert.rejects(next, /shutting down: watch at another one/);
+  await assert.rejects(next, /shutting down: ask another one/);
 });
 
 watchTest("without a leader for long, who asked for one is sent away", async (scene) => {
@@ -337,8 +355,10 @@ watchTest("without a leader for long, who asked for one is sent away", async (sc
     assert.match(error.message, /\[unavailable\] this node knows of no leader/);
     return true;
   });
+  await assert.rejects(open({ hasleader: "true" }).take(), /knows of no leader/);
   cluster.elect(0);
   await turns();
+  await open({ hasleader: "true" }).created(key("a"));
   await scene.kv.put("a", "1");
   assert.equal((await watch.next()).events.length, 1);
 }, { leaderlessMs: 2_000 });

@@ -65,6 +65,8 @@ export class ModelStream {
   #pending: Promise<void> | undefined = undefined;
   #error: unknown;
   responses = 0;
+  /** The newest revision that any of its watches was told. */
+  #newest = 0;
   fragments = 0;
   progress = 0;
   compacted = 0;
@@ -208,6 +210,7 @@ export class ModelStream {
       assert.ok(compactRevision >= entry.modRevision, "what was before is told until compacted");
     }
     watch.lastRevision = entry.modRevision;
+    this.#newest = Math.max(this.#newest, entry.modRevision);
     watch.at++;
   }
 
@@ -223,6 +226,7 @@ export class ModelStream {
   #checkProgress(response: WatchResponse): void {
     this.progress++;
     const revision = Number(response.header?.revision);
+    assert.ok(this.#newest <= revision, `progress says ${revision} behind ${this.#newest}`);
     for (const watch of this.watches.values()) {
       if (watch.over !== undefined || !watch.created) continue;
       const next = this.#next(watch);

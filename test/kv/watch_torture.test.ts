@@ -76,6 +76,7 @@ async function run(seed: number, coverage: Coverage): Promise<void> {
   const prng = new Prng(seed);
   const options = {
     watchQueueBytesMax: prng.pick([300, 2_000, 20_000]),
+    watchesPerTurn: prng.pick([1, 2, 5, 4_096]),
     messageBytesMax: 64_000,
     compaction: { revisions: 0, historyBytes: 0 },
   };

@@ -7,8 +7,18 @@ import { eventOfRecord } from "./events.ts";
 import type { KvEvent } from "./result.ts";
 import type { Store } from "./store.ts";
 
+/** What is told of a change. */
+export interface ToldChange {
+  readonly revision: number;
+  /** Its number among the changes of its revision, from 0. */
+  readonly sub: number;
+  readonly isDelete: boolean;
+  /** The change as an event; every call gives the same one. */
+  event(previous: boolean): KvEvent;
+}
+
 /** One change. Valid while it is visited; the events that it gave stay. */
-export class Change {
+export class Change implements ToldChange {
   readonly #store: Store;
   #record = 0;
   #key = 0;
@@ -32,7 +42,6 @@ export class Change {
     return this.#store.records.mod(this.#record);
   }
 
-  /** Its number among the changes of its revision, from 0. */
   get sub(): number {
     return this.#store.records.sub(this.#record);
   }
@@ -51,11 +60,17 @@ export class Change {
     return this.#store.records.compareKey(this.#key, bytes);
   }
 
-  /** The change as an event; every call gives the same one. */
   event(previous: boolean): KvEvent {
     if (previous) return this.#full ??= eventOfRecord(this.#store, this.#record, true);
     return this.#plain ??= eventOfRecord(this.#store, this.#record, false);
   }
+}
+
+/** A change that outlives its visit. */
+export function kept(change: Change): ToldChange {
+  const { revision, sub, isDelete } = change;
+  const full = change.event(true), plain = change.event(false);
+  return { revision, sub, isDelete, event: (previous) => previous ? full : plain };
 }
 
 export interface ChangesRequest {

@@ -8,7 +8,7 @@ export interface CompactionPolicy {
 }
 
 export const defaultCompactionPolicy: CompactionPolicy = {
-  revisions: 10_000,
+  revisions: 50_000,
   historyBytes: 16 * 1024 * 1024,
 };
 

@@ -13,7 +13,7 @@ const leafKeysMax = 256;
 const leafKeysMerged = 96;
 
 export class Leaf {
-  readonly keys = new Uint32Array(leafKeysMax);
+  readonly keys: Uint32Array = new Uint32Array(leafKeysMax);
   count = 0;
   live = 0;
 }

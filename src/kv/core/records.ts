@@ -36,7 +36,7 @@ export interface RecordFields {
 }
 
 export class Records {
-  readonly arena = new Arena();
+  readonly arena: Arena = new Arena();
   readonly #slabs = this.arena.slabs;
 
   addKey(key: Uint8Array, from = 0, to = key.length): number {

@@ -42,9 +42,9 @@ export interface PutInput {
 export const firstRevision = 1;
 
 export class Store {
-  readonly records = new Records();
-  readonly index = new KeyIndex(this.records);
-  readonly history = new History();
+  readonly records: Records = new Records();
+  readonly index: KeyIndex = new KeyIndex(this.records);
+  readonly history: History = new History();
   readonly #links: LeaseLinks;
   /** The newest revision. */
   revision = firstRevision;
@@ -200,6 +200,14 @@ export class Store {
   positionOf(revision: number, sub = 0): number {
     const { history, records } = this;
     let low = history.begin, high = history.end;
+    if (low === high) return high;
+    // Mostly it is the newest revision that is looked for, whose changes are numbered without gaps.
+    const last = history.record(high - 1);
+    if (records.mod(last) === revision && records.sub(last) >= sub) {
+      const position = high - 1 - (records.sub(last) - sub);
+      const found = position >= low ? history.record(position) : last;
+      if (records.mod(found) === revision && records.sub(found) === sub) return position;
+    }
     while (low < high) {
       const middle = Math.floor((low + high) / 2);
       const record = history.record(middle);

@@ -1759,7 +1759,7 @@ export type StatusResponse = Message<"covey.kv.v1.StatusResponse"> & {
   memorySize: bigint;
 
   /**
-   * What is wrong: "NOSPACE", "CORRUPT", "no leader".
+   * What is wrong: "NOSPACE", "RESTORING", "no leader".
    *
    * @generated from field: repeated string errors = 15;
    */
