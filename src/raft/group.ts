@@ -66,6 +66,7 @@ export class Group<Result> extends GroupFront<Result> {
     this.members = parts.members;
     this.#electionTicks = ticksOf(host.options, host.options.electionMs);
     this.#node = new RaftNode(coreOptions(host.options, parts.replica), stored, parts.random);
+    this.#node.allowLease(false);
     const { role, term, leader, applied } = this.#node.status();
     this.#leadership = { role, term, leader };
     this.#committed = applied;
@@ -222,6 +223,13 @@ export class Group<Result> extends GroupFront<Result> {
   step(message: Message): void {
     if (this.#stopped !== undefined) return;
     this.#node.step(message);
+    if (this.#node.missedBy === message.from && this.members.get(message.from) !== undefined) {
+      this.#stop(
+        "entries that this replica had acknowledged are gone from its log: remove the replica, and " +
+          "add the node anew with an empty data directory",
+      );
+      this.#host.membersChanged();
+    }
     this.#host.schedule(this);
   }
 
@@ -256,6 +264,11 @@ export class Group<Result> extends GroupFront<Result> {
   /** Whether this node should lead, seen from its disk. */
   allowCandidacy(allowed: boolean): void {
     this.#node.allowCandidacy(allowed);
+  }
+
+  /** Whether this leader may read by its lease; true when that is new. */
+  allowLease(allowed: boolean): boolean {
+    return this.#node.allowLease(allowed);
   }
 
   /** A replica could not be reached: what was on its way there is lost. */

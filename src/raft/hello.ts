@@ -17,6 +17,8 @@ export interface HelloFacts {
   readonly address: string;
   /** Of this start of the process. */
   readonly instance: bigint;
+  /** For how long this node keeps to a leader that it heard; 0 without lease reads. */
+  readonly leaseMs: number;
 }
 
 export function makeHello(facts: HelloFacts, peerId: string): MessageInitShape<typeof HelloSchema> {
@@ -29,6 +31,7 @@ export function makeHello(facts: HelloFacts, peerId: string): MessageInitShape<t
     peerId,
     address: facts.address,
     instance: facts.instance,
+    leaseMillis: facts.leaseMs,
   };
 }
 

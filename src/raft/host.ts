@@ -19,6 +19,7 @@ import { electionMs } from "./election_time.ts";
 import { Estimate } from "./estimate.ts";
 import { forward } from "./forward.ts";
 import type { Forwarded, GroupHost, GroupOfAny, RequestOptions } from "./group_types.ts";
+import { lookAtLeases } from "./leases.ts";
 import { leadOrNot, lookAtSpace, tellSpace } from "./low_space.ts";
 import type { Member } from "./members.ts";
 import { type RaftOptions, ticksPerHeartbeat } from "./options.ts";
@@ -342,6 +343,7 @@ export class RaftHost implements GroupHost, PeerOwner {
       group.adapt(electionMs(this.options, ways, this.diskMs));
       this.#addresses.look(group);
     }
+    lookAtLeases(this);
     this.#peers.expire(this.nowMs());
     this.#askForSnapshot();
     if (this.lowSpace) leadOrNot(this);
@@ -422,8 +424,14 @@ export class RaftHost implements GroupHost, PeerOwner {
 
   helloProblem(peer: Peer, hello: Hello): CoveyError | undefined {
     const problem = helloProblem(this.#parts.facts, hello, peer.nodeId);
-    if (problem === undefined) peer.said(hello);
+    if (problem === undefined) this.heard(peer, hello);
     return problem;
+  }
+
+  /** A peer's hello was checked. */
+  heard(peer: Peer, hello: Hello): void {
+    peer.said(hello);
+    lookAtLeases(this);
   }
 
   received(peer: Peer, frame: Frame, _kind: LinkKind): void {

@@ -68,6 +68,8 @@ export class Peer {
   name: string;
   /** Its disk is nearly full. */
   lowSpace = false;
+  /** What it promises to a leader that reads by its lease; see {@link HelloFacts}. */
+  leaseMs = 0;
   /** Drawn by the process that was last heard under this id. */
   instance = 0n;
   #address: string;
@@ -126,9 +128,10 @@ export class Peer {
   }
 
   /** What its hello says of it. */
-  said({ instance, name }: Hello): void {
+  said({ instance, name, leaseMillis }: Hello): void {
     this.instance = instance;
     this.name = name;
+    this.leaseMs = leaseMillis;
   }
 
   link(kind: LinkKind): PeerLink {

@@ -73,7 +73,7 @@ export class TransportService {
       }
       peer.restarted();
     }
-    peer.said(hello);
+    host.heard(peer, hello);
     // A node knows best where it is reached.
     peer.move(hello.address);
     return peer;

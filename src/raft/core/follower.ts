@@ -54,7 +54,11 @@ function reject(replica: Replica, message: Message): void {
 export function receiveHeartbeat(replica: Replica, message: Message): void {
   // The leader bounds it by what it knows to be equal here; more than that was not meant for us.
   if (message.commit <= replica.log.lastIndex) replica.log.commitTo(message.commit);
-  else replica.counters.messagesInvalid++;
+  else {
+    // It goes by what was acknowledged here: that is gone, or it is no leader of this group.
+    replica.missedBy = message.from;
+    replica.counters.messagesInvalid++;
+  }
   replica.send({ type: MessageType.heartbeatResponse, to: message.from, round: message.round });
 }
 

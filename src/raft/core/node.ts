@@ -151,6 +151,18 @@ export class RaftNode {
   }
 
   /**
+   * Whether all voters are known to keep to this leader for an election timeout of its own. Without
+   * that reads ask them. True when it was otherwise before.
+   */
+  allowLease(allowed: boolean): boolean {
+    const replica = this.#replica;
+    if (replica.isLeaseAllowed === allowed) return false;
+    replica.isLeaseAllowed = allowed;
+    replica.reads.forgetLease();
+    return true;
+  }
+
+  /**
    * The driver noticed that time passed without ticks (a suspended machine, a stalled loop): a lease
    * that was counted in ticks is void.
    */
@@ -236,6 +248,14 @@ export class RaftNode {
   /** As it will be when everything in the log is applied. */
   configurationAtEnd(): Configuration {
     return this.#replica.configurationAfter(this.#replica.log.lastIndex);
+  }
+
+  /**
+   * A leader of the present term that counts on entries which were acknowledged here and are not
+   * there any more; noReplica while there is none.
+   */
+  get missedBy(): ReplicaId {
+    return this.#replica.missedBy;
   }
 
   status(): Status {

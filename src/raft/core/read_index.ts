@@ -73,7 +73,9 @@ function knowsCommitted(replica: Replica): boolean {
  */
 function hasLease(replica: Replica): boolean {
   const { options, reads, ticks } = replica;
-  if (options.readMode !== ReadMode.lease || replica.leaseSurrendered) return false;
+  if (options.readMode !== ReadMode.lease || replica.leaseSurrendered || !replica.isLeaseAllowed) {
+    return false;
+  }
   return reads.confirmedTick >= 0 &&
     ticks - reads.confirmedTick < options.electionTicks - options.leaseMarginTicks;
 }

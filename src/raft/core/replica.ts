@@ -79,6 +79,9 @@ export class Replica {
   /** The driver may forbid it, while the disk is full for instance. */
   isCandidacyAllowed = true;
 
+  /** Whether the voters are known to keep the leases that this leader counts on. */
+  isLeaseAllowed = true;
+
   /** Ticks since the start. */
   ticks = 0;
   /** Since the leader was heard of; at a leader, since the quorum was last checked. */
@@ -117,6 +120,9 @@ export class Replica {
   afterSync: Message[] = [];
   readsReady: ReadReady[] = [];
   dropped: Dropped[] = [];
+
+  /** A leader that counts on entries which this log does not have. */
+  missedBy: ReplicaId = noReplica;
 
   /** The next number of a proposal or a read; starts at random, so that no restart reuses one. */
   nextRequest: number;
