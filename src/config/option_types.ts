@@ -267,8 +267,8 @@ export interface RaftOptions {
   readonly request_timeout?: number | string;
   /**
    * Let a leader answer linearizable reads without asking the others, for as long as its lease
-   * lasts. Needs clocks that run at the same speed, and fixes the election timeout. Default: false.
-   * Allowed: true or false.
+   * lasts. Needs clocks that run at the same speed, fixes the election timeout, and takes effect
+   * only while every voter has the same two keys. Default: false. Allowed: true or false.
    */
   readonly lease_reads?: boolean;
 }

@@ -327,7 +327,8 @@ export const keysSchema = z.strictObject({
     }),
     lease_reads: flag({
       doc: "Let a leader answer linearizable reads without asking the others, for as long as its " +
-        "lease lasts. Needs clocks that run at the same speed, and fixes the election timeout.",
+        "lease lasts. Needs clocks that run at the same speed, fixes the election timeout, and takes " +
+        "effect only while every voter has the same two keys.",
       default: false,
     }),
   }),

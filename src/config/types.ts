@@ -182,7 +182,8 @@ export interface RaftConfig {
   readonly request_timeout: number;
   /**
    * Let a leader answer linearizable reads without asking the others, for as long as its lease
-   * lasts. Needs clocks that run at the same speed, and fixes the election timeout.
+   * lasts. Needs clocks that run at the same speed, fixes the election timeout, and takes effect
+   * only while every voter has the same two keys.
    */
   readonly lease_reads: boolean;
 }

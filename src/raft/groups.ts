@@ -37,6 +37,8 @@ export class Groups {
   #busy = false;
   /** Groups that are being erased. */
   readonly #sweeping = new Set<number>();
+  /** Groups that are being started. */
+  readonly #starting = new Set<number>();
 
   constructor(parts: {
     readonly host: RaftHost;
@@ -103,7 +105,9 @@ export class Groups {
     if (this.#stopped) return;
     for (const [name, registration] of this.#registrations) {
       const record = this.record(name);
-      if (record !== undefined && registration.group === undefined && !registration.starting) {
+      const isIdle = registration.group === undefined && !registration.starting &&
+        registration.failure === undefined;
+      if (record !== undefined && isIdle) {
         if (this.#isHere(record)) void this.#start(record, registration);
         else this.#wake(registration);
       } else if (record === undefined && registration.group !== undefined) {
@@ -146,7 +150,8 @@ export class Groups {
     for (const id of this.#storage.groups.keys()) {
       const isRemoved = id !== this.#root.id && id < members.nextGroup &&
         members.group(id) === undefined;
-      if (!isRemoved || this.#host.group(id) !== undefined || this.#sweeping.has(id)) continue;
+      const isBusy = this.#host.group(id) !== undefined || this.#sweeping.has(id);
+      if (!isRemoved || isBusy || this.#starting.has(id)) continue;
       this.#sweeping.add(id);
       await this.#erase(id);
       this.#sweeping.delete(id);
@@ -155,7 +160,15 @@ export class Groups {
 
   /** This node was made a replica of a group that it is no founder of. */
   async invited(id: number, replica: number): Promise<void> {
-    if (this.#storage.groups.has(id)) return;
+    const known = this.#storage.groups.get(id);
+    if (known !== undefined && known.replica !== replica) {
+      throw new CoveyError(
+        Code.failedPrecondition,
+        `this node still has replica ${known.replica} of group ${id}: its data is worth nothing, and ` +
+          "the node can be added anew with an empty data directory",
+      );
+    }
+    if (known !== undefined) return;
     const { log } = this.#storage;
     await log.whenDurable(log.createGroup(id, replica));
     this.#storage.groups.set(id, joiner(id, replica));
@@ -180,6 +193,7 @@ export class Groups {
 
   async #start(record: GroupRecord, registration: Registration): Promise<void> {
     registration.starting = true;
+    this.#starting.add(record.id);
     try {
       const recovered = this.#storage.groups.get(record.id);
       const start = {
@@ -209,7 +223,10 @@ export class Groups {
       this.#logger.error("a group cannot be started", { name: record.name, cause: error });
     } finally {
       registration.starting = false;
+      this.#starting.delete(record.id);
       this.#wake(registration);
+      // It may have been removed in the meantime.
+      this.reconcile();
     }
   }
 
@@ -222,8 +239,10 @@ export class Groups {
     registration.failure = gone;
     this.#registrations.delete(group.name);
     this.#wake(registration);
+    this.#sweeping.add(group.id);
     await this.#host.remove(group.id, gone);
     await this.#erase(group.id);
+    this.#sweeping.delete(group.id);
   }
 
   async #erase(id: number): Promise<void> {
