@@ -259,7 +259,7 @@ export class Cluster<Result = any> {
 
   /** Resolves once the node is part of a running cluster; rejects with `unavailable` if not in time. */
   async whenRunning(
-    timeoutMs = this.#parts.options.requestMs,
+    timeoutMs: number = this.#parts.options.requestMs,
     signal?: AbortSignal,
   ): Promise<Groups> {
     if (this.#groups !== undefined) return this.#groups;

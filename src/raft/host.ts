@@ -74,7 +74,7 @@ export class RaftHost implements GroupHost, PeerOwner {
   readonly #peers: Peers;
   readonly #snapshots: SnapshotSender;
   readonly #random: Prng;
-  readonly diskMs = new Estimate();
+  readonly diskMs: Estimate = new Estimate();
   #storage: Storage | undefined = undefined;
   #dirty = new Set<GroupOfAny>();
   #lazy = new Set<GroupOfAny>();

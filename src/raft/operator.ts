@@ -2,14 +2,12 @@
  * What operators ask (raft.proto, service Raft). Changes are made by the leader of the group; a node
  * that does not lead passes the call on, once.
  */
-import { create, toBinary } from "npm:@bufbuild/protobuf@2.17.0";
 import { Code, CoveyError } from "../base/error.ts";
 import type { Clock } from "../runtime/port.ts";
 import {
   type AddRequest,
   type AddResponseSchema,
   type GroupSchema,
-  LeaderHintSchema,
   type PeersResponseSchema,
   Raft,
   type RemoveRequest,
@@ -24,7 +22,7 @@ import { type Cluster, rootGroup } from "./cluster.ts";
 import { Role } from "./core/ready.ts";
 import type { Status } from "./core/status.ts";
 import { ChangeType, type Configuration, Transition } from "./core/types.ts";
-import type { GroupOfAny, LeaderHint, RequestOptions } from "./group_types.ts";
+import type { GroupOfAny, RequestOptions } from "./group_types.ts";
 import { createGroup, removeGroup, wireGroup } from "./group_placement.ts";
 import {
   additionProblem,
@@ -34,6 +32,7 @@ import {
   unknownReplica,
 } from "./operator_checks.ts";
 import type { RaftHost } from "./host.ts";
+import { leaderDetail } from "./leader_detail.ts";
 import { encodeContext, type Member, toWire } from "./members.ts";
 
 /** Says that a call was passed on already. */
@@ -461,17 +460,6 @@ function notLeader(group: GroupOfAny): CoveyError {
       : `this node does not lead; ${leader.name} at ${leader.address} does`,
     { details: leader === undefined ? [] : [leaderDetail(group.id, leader)] },
   );
-}
-
-/** Tells a client whom to ask instead. */
-export function leaderDetail(
-  group: number,
-  leader: LeaderHint,
-): { readonly typeUrl: string; readonly value: Uint8Array } {
-  return {
-    typeUrl: `type.googleapis.com/${LeaderHintSchema.typeName}`,
-    value: toBinary(LeaderHintSchema, create(LeaderHintSchema, { group, ...toWire(leader) })),
-  };
 }
 
 const noBytes = new Uint8Array(0);

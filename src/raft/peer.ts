@@ -64,7 +64,7 @@ export class Peer {
   readonly #gathered: Record<LinkKind, MessageInit[]> = { control: [], log: [] };
   readonly #gatheredBytes: Record<LinkKind, number> = { control: 0, log: 0 };
   readonly #channels = new Map<string, { channel: Channel; client: Client<typeof Transport> }>();
-  readonly roundTripMs = new Estimate();
+  readonly roundTripMs: Estimate = new Estimate();
   name: string;
   /** Its disk is nearly full. */
   lowSpace = false;

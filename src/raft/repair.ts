@@ -90,6 +90,13 @@ async function repairGroup(
   const alone = before.voters.length === 1 && before.voters[0] === replica &&
     before.votersOutgoing.length === 0;
   if (alone) return undefined;
+  if (!before.voters.includes(replica) && !before.votersOutgoing.includes(replica)) {
+    throw new CoveyError(
+      Code.failedPrecondition,
+      `replica ${replica} of group ${group} is no voter: repair a node that is one, because this one ` +
+        "may lack what the voters had",
+    );
+  }
   node.repair(makeConfiguration([replica]));
   const ready = node.ready();
   await write({

@@ -10,6 +10,7 @@ import { proposalsPerSample } from "./counters.ts";
 import type { ConfigurationChange } from "./core/types.ts";
 import { ForwardedProposals } from "./forward.ts";
 import type { Forwarded, GroupHost, GroupOfAny, RequestOptions } from "./group_types.ts";
+import { withLeader } from "./leader_detail.ts";
 import { encodeMachineData, type Member } from "./members.ts";
 import {
   changeRefused,
@@ -32,8 +33,8 @@ interface Waiter {
 export class GroupRequests<Result> {
   readonly #group: GroupOfAny;
   readonly #host: GroupHost;
-  readonly proposals = new Proposals<Result>();
-  readonly barriers = new Barriers();
+  readonly proposals: Proposals<Result> = new Proposals<Result>();
+  readonly barriers: Barriers = new Barriers();
   readonly #forwarded = new ForwardedProposals();
   /** Proposals that wait for a leader or for its answer. */
   #elsewhere = 0;
@@ -51,7 +52,7 @@ export class GroupRequests<Result> {
   /** A tick: ends those whose time is over. */
   tick(nowMs: number): void {
     this.proposals.expire(nowMs);
-    this.barriers.expire(nowMs, () => noReadInTime());
+    this.barriers.expire(nowMs, () => this.#named(noReadInTime()));
     const leads = this.#group.leads ? this.#host.nodeId : this.#group.leader?.nodeId;
     this.#forwarded.tick(nowMs, leads, this.#host.options.electionMs);
   }
@@ -76,6 +77,10 @@ export class GroupRequests<Result> {
     return this.#proposeAtLeader(encoded, options, deadlineMs);
   }
 
+  #named(error: unknown): CoveyError {
+    return withLeader(error, this.#group.id, this.#group.leader);
+  }
+
   async #proposeAtLeader(
     encoded: Uint8Array,
     options: RequestOptions,
@@ -92,9 +97,11 @@ export class GroupRequests<Result> {
           throw new CoveyError(Code.resourceExhausted, forwarded.why, { sent: false });
         }
       } catch (error) {
-        if (!isUnproposed(error) || this.#group.stopped !== undefined) throw error;
+        if (!isUnproposed(error) || this.#group.stopped !== undefined) throw this.#named(error);
       }
-      await this.#away(this.#pause(deadlineMs, options.signal));
+      await this.#away(this.#pause(deadlineMs, options.signal)).catch((error: unknown) => {
+        throw this.#named(error);
+      });
     }
   }
 

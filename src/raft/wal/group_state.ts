@@ -100,7 +100,7 @@ export interface EntrySink {
 }
 
 export class Ledger {
-  readonly groups = new Map<number, GroupState>();
+  readonly groups: Map<number, GroupState> = new Map();
   readonly #cursor = new ByteCursor();
 
   /** One record, whose checksum is right, of this segment. Throws {@link MalformedRecord}. */
