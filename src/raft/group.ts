@@ -29,7 +29,6 @@ import type { Machine } from "./machine.ts";
 import type { DriverCommand, Members } from "./members.ts";
 import { ticksPerHeartbeat } from "./options.ts";
 import { Removal } from "./removal.ts";
-import { notProposed } from "./proposals.ts";
 import { SnapshotKeeper } from "./snapshot_keeper.ts";
 
 export class Group<Result> extends GroupFront<Result> {
@@ -306,7 +305,7 @@ export class Group<Result> extends GroupFront<Result> {
   /** One turn. */
   run(): void {
     while (this.#stopped === undefined) {
-      this.#propose();
+      this.requests.enter(this.#node);
       if (this.requests.barriers.wantsIndex && this.#mayRead()) {
         this.requests.barriers.asked(this.#node.readIndex());
       }
@@ -373,28 +372,6 @@ export class Group<Result> extends GroupFront<Result> {
     const to = this.members.get(message.to);
     if (message.type === MessageType.snapshot) this.#host.sendSnapshot(this, to, message);
     else this.#host.send(this, to, message);
-  }
-
-  #propose(): void {
-    while (this.requests.proposals.hasQueued && this.#leadership.role === Role.leader) {
-      const { uncommittedBytesMax } = this.#host.options;
-      const taken = this.requests.proposals.take(Math.min(1 << 20, uncommittedBytesMax));
-      if (taken.length === 0) continue;
-      const result = this.#node.propose(taken.map(({ data }) => data));
-      if (result.kind === "appended") {
-        this.requests.proposals.placed(taken, result.index, result.term);
-        continue;
-      }
-      // Overload and transfers pass; the deadline ends what does not.
-      this.requests.proposals.putBack(taken);
-      return;
-    }
-    // Leadership was lost before they were in the log: their proposers look for the new leader.
-    if (this.requests.proposals.hasQueued && this.#leadership.role !== Role.leader) {
-      this.requests.proposals.failQueued(() =>
-        notProposed("leadership was lost before it was proposed")
-      );
-    }
   }
 
   /** Without a leader a request for the index would only be dropped, again and again. */

@@ -19,6 +19,7 @@ import { electionMs } from "./election_time.ts";
 import { Estimate } from "./estimate.ts";
 import { forward } from "./forward.ts";
 import type { Forwarded, GroupHost, GroupOfAny, RequestOptions } from "./group_types.ts";
+import { mayHear } from "./hearing.ts";
 import { lookAtLeases } from "./leases.ts";
 import { leadOrNot, lookAtSpace, tellSpace } from "./low_space.ts";
 import type { Member } from "./members.ts";
@@ -135,6 +136,11 @@ export class RaftHost implements GroupHost, PeerOwner {
   /** Nothing is done any more. */
   get isStopped(): boolean {
     return this.#stopped;
+  }
+
+  /** A window of appends fits, or what does not would be made and thrown away with every answer. */
+  get queueBytesMax(): number {
+    return 2 * this.options.inflightBytesMax;
   }
 
   get groups(): readonly GroupOfAny[] {
@@ -443,27 +449,13 @@ export class RaftHost implements GroupHost, PeerOwner {
       const group = this.#groups.get(wire.group);
       const message = group === undefined ? undefined : decodeMessage(wire);
       if (group === undefined || message === undefined) continue;
-      if (message.type === MessageType.snapshot || !this.#mayHear(group, peer, message)) continue;
+      if (
+        message.type === MessageType.snapshot || !mayHear(this.#peers, group, { peer, message })
+      ) continue;
       // A full disk must not end the process: the leader goes on with the others, and tries again.
       if (message.entries.length > 0 && !this.log.takesEntries) continue;
       group.step(message);
     }
-  }
-
-  /** A replica's messages come from its own node, or from nobody. */
-  #mayHear(group: GroupOfAny, peer: Peer, message: Message): boolean {
-    const claimed = group.members.get(message.from);
-    if (claimed !== undefined) return claimed.nodeId === peer.nodeId;
-    if (message.to !== group.replica) return false;
-    const { type, from } = message;
-    const campaigns = type === MessageType.preVote || type === MessageType.vote;
-    if (campaigns && group.wasRemoved(from)) {
-      peer.tellRemoved(group.id, from);
-      return false;
-    }
-    // Added a moment ago, or a leader that left and ends what it began.
-    this.#peers.contact(group.id, from, peer);
-    return true;
   }
 
   lost(peer: Peer, kind: LinkKind, { wasOpen, refused }: LinkLoss): void {

@@ -55,6 +55,8 @@ export interface PeerOwner {
   lost(peer: Peer, kind: LinkKind, why: LinkLoss): void;
   /** Whether this node's disk is nearly full. */
   readonly lowSpace: boolean;
+  /** What may wait for one link. */
+  readonly queueBytesMax: number;
 }
 
 export class Peer {
@@ -91,6 +93,7 @@ export class Peer {
     this.#address = address;
     const link = (kind: LinkKind): PeerLink =>
       new PeerLink({
+        queueBytesMax: owner.queueBytesMax,
         prefersOwn: self < nodeId,
         nowMs: () => owner.nowMs(),
         hello: () => owner.hello(nodeId),

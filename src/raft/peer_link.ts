@@ -12,8 +12,6 @@ import { FrameQueue } from "./frame_queue.ts";
 
 export type FrameInit = MessageInitShape<typeof FrameSchema>;
 
-/** Bytes of frames that wait for a stream that does not take them. */
-const queueBytesMax = 8 << 20;
 /** After a dial that came to nothing the next one waits, twice as long each time. */
 const redialMs = 50;
 const redialMsMax = 2_000;
@@ -36,6 +34,8 @@ export interface LinkOwner {
   readonly hello: () => MessageInitShape<
     typeof import("../gen/covey/raft/v1/transport_pb.ts").HelloSchema
   >;
+  /** Bytes of frames that wait for a stream that does not take them. */
+  readonly queueBytesMax: number;
   /** Whether this node's own dials win over the peer's. */
   readonly prefersOwn: boolean;
   nowMs(): number;
@@ -97,7 +97,7 @@ export class PeerLink {
 
   /** A stream that the peer dialled, whose first frame has come: gives the frames to answer. */
   accept(first: Frame, frames: AsyncIterable<Frame>, abort: () => void): FrameQueue<FrameInit> {
-    const queue = new FrameQueue<FrameInit>(queueBytesMax);
+    const queue = new FrameQueue<FrameInit>(this.#owner.queueBytesMax);
     queue.push({ hello: this.#owner.hello() }, 0);
     const stream: Stream = {
       dialled: false,
@@ -136,7 +136,7 @@ export class PeerLink {
   }
 
   #dial(): Stream {
-    const queue = new FrameQueue<FrameInit>(queueBytesMax);
+    const queue = new FrameQueue<FrameInit>(this.#owner.queueBytesMax);
     queue.push({ hello: this.#owner.hello() }, 0);
     const controller = new AbortController();
     const stream: Stream = {

@@ -57,6 +57,27 @@ export class GroupRequests<Result> {
     this.#forwarded.tick(nowMs, leads, this.#host.options.electionMs);
   }
 
+  /** A turn: what waits enters the leader's log, or goes back to who proposed it. */
+  enter(node: RaftNode): void {
+    while (this.proposals.hasQueued && this.#group.leads) {
+      const { uncommittedBytesMax } = this.#host.options;
+      const taken = this.proposals.take(Math.min(1 << 20, uncommittedBytesMax));
+      if (taken.length === 0) continue;
+      const result = node.propose(taken.map(({ data }) => data));
+      if (result.kind === "appended") {
+        this.proposals.placed(taken, result.index, result.term);
+        continue;
+      }
+      // Overload and transfers pass; the deadline ends what does not.
+      this.proposals.putBack(taken);
+      return;
+    }
+    // Leadership was lost before they were in the log: their proposers look for the new leader.
+    if (this.proposals.hasQueued && !this.#group.leads) {
+      this.proposals.failQueued(() => notProposed("leadership was lost before it was proposed"));
+    }
+  }
+
   /** Proposes from any node; see the rejections of `KvGroup.propose`. */
   propose(data: Uint8Array, options: RequestOptions = {}): Promise<Result> {
     const encoded = encodeMachineData(data);
