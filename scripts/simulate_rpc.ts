@@ -9,6 +9,7 @@
  * first one that did not.
  */
 import { writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { armBan } from "../test/simulation/ban.ts";
 import { sweep } from "../test/simulation/rpc/sweep.ts";
@@ -48,7 +49,8 @@ export const rpcHashes: ReadonlyMap<number, string> = new Map([
 ${lines.join("\n")}
 ]);
 `;
-  writeFileSync(new URL("../test/simulation/rpc/hashes.ts", import.meta.url), text);
+  const file = new URL("../test/simulation/rpc/hashes.ts", import.meta.url);
+  writeFileSync(fileURLToPath(file.href), text);
 }
 
 async function main(): Promise<number> {

@@ -100,7 +100,26 @@ verdict $? "covey version says $expected and no trap was heeded" ../out
 bare ../bin/covey version --self-test >../out 2>&1
 verdict $? "covey version --self-test: every dependency works inside the binary" ../out
 
-# Runs `covey agent` with the given arguments until it is ready, asks /livez, stops it with SIGTERM.
+# Bytes that a process gave to the disk, its log included.
+written() {
+  sed -n 's/^write_bytes: //p' "/proc/$1/io" 2>/dev/null
+}
+# A node that nobody asks for anything wears no flash.
+idle() {
+  before=$(written "$1")
+  if [ -z "$before" ]; then
+    skip "$2: idle, it writes nothing to disk" "/proc/$1/io cannot be read here"
+    return
+  fi
+  sleep 5
+  after=$(written "$1")
+  [ "$after" = "$before" ]
+  verdict $? "$2: idle for 5 s, it writes $((after - before)) bytes to disk"
+  echo "     $(($(sed -n 's/^VmRSS:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$1/status") / 1024)) MB of memory"
+}
+
+# Runs `covey agent` with the given arguments until it is ready, asks /livez, watches it being idle,
+# stops it with SIGTERM.
 agent() {
   title=$1
   trace=$2
@@ -134,6 +153,7 @@ agent() {
       (error) => { console.error(error); process.exit(1); });
   ' >../pid 2>../out
   verdict $? "$title: /livez answers 200" ../out
+  idle "$(cat ../pid)" "$title"
   kill -TERM "$(cat ../pid)"
   (sleep 20 && kill -KILL "$(cat ../pid)" 2>/dev/null) &
   guard=$!
@@ -160,6 +180,47 @@ else
 fi
 [ -n "$(ls -A ../data)" ]
 verdict $? "agent on disk: its data is in the data folder"
+
+# Waits until a file has a line that matches, and prints the last such; fails when the process ends.
+await() {
+  tries=0
+  while ! grep -q "$2" "$1" 2>/dev/null && [ $tries -lt 300 ] && kill -0 "$3" 2>/dev/null; do
+    tries=$((tries + 1))
+    sleep 0.1
+  done
+  grep "$2" "$1" | tail -n 1
+}
+# Of one line of JSON on standard input, what an expression of it says.
+pick() {
+  node -e 'const line = JSON.parse(require("node:fs").readFileSync(0, "utf8"));
+    console.log(eval(process.argv[1]));' "$1"
+}
+title="covey demo"
+rm -f ../log
+env -i PATH=/usr/bin:/bin HOME="$scratch/home" TMPDIR="$temporary" TZ=UTC LANG=C \
+  ../bin/covey demo --json >../demo 2>../log &
+child=$!
+ready=$(await ../demo '"event":"ready"' $child)
+if [ -z "$ready" ]; then
+  kill $child 2>/dev/null
+  bad "$title: three nodes elect a leader"
+  sed 's/^/     /' ../demo ../log | tail -n 40
+else
+  ok "$title: three nodes elect a leader"
+  nodes=$(echo "$ready" | pick 'line.nodes.map(({ listeners }) => listeners.mesh).join()')
+  bare ../bin/covey kv put greeting hello --node "$nodes" >../out 2>&1
+  verdict $? "$title: a write is taken" ../out
+  kill -KILL "$(echo "$ready" | pick 'line.nodes.find(({ name }) => name === line.leader).pid')"
+  up=$(await ../demo '"event":"up"' $child)
+  [ -n "$up" ]
+  verdict $? "$title: the leader is killed, and taken back" ../demo
+  bare ../bin/covey kv get greeting --print-value-only --node "$nodes" >../out 2>&1
+  [ "$(cat ../out)" = hello ]
+  verdict $? "$title: the write is there" ../out
+  kill -TERM $child
+  wait $child
+  verdict $? "$title: SIGTERM, exit code 0" ../log
+fi
 left=$(ls -A "$temporary")
 [ -z "$left" ]
 verdict $? "nothing was written to the temporary directory $left"

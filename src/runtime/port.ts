@@ -54,14 +54,12 @@ export interface Net {
   bindUdp(options: UdpOptions): Promise<UdpSocket>;
 }
 
-/** Dials in flight to one address before `connect` answers `limit`. */
+/** Dials in flight before `connect` answers `limit`: to one address, and in all. */
 export const dialsPerAddressMax = 64;
-/** Dials in flight in all before `connect` answers `limit`. */
 export const dialsMax = 1024;
 
 /** Silence after which the kernel asks a TCP peer for a sign of life; Deno leaves it to the system. */
 export const keepAliveMs = 60_000;
-
 /** How long an accepted peer may take for its TLS handshake, unless the listener says otherwise. */
 export const handshakeMsDefault = 10_000;
 
@@ -446,10 +444,7 @@ export interface Host {
   environmentNames(prefix: string): string[];
   onSignal(name: SignalName, callback: () => void): Subscription;
   memory(): MemoryUsage;
-  /**
-   * Much has been made and dropped: the engine may collect it now, beside everything else. Never
-   * holds the thread up; an engine that does well by itself does nothing.
-   */
+  /** Much was dropped: the engine may collect it, beside everything else. May do nothing. */
   collectGarbage(): void;
   /** The process's limit of open descriptors, read once. */
   readonly descriptorsMax: number;

@@ -8,44 +8,69 @@ import type { KvModule } from "../../src/kv/kv_module.ts";
 import { ReplicationAdmin } from "../../src/node/replication_admin.ts";
 import { RaftCounters } from "../../src/raft/counters.ts";
 import type { Cluster } from "../../src/raft/cluster.ts";
+import { Role } from "../../src/gen/covey/raft/v1/raft_pb.ts";
+import { inFolder } from "../node/support.ts";
 import { AdminNode, EventReader } from "./node_support.ts";
 
-test("events: a leader is elected, a snapshot is taken", async () => {
-  // Long enough that nobody leads before somebody listens.
-  const node = await AdminNode.startNode({ raft: { election_timeout: "1s" } });
-  await using one = new AdminNode(node);
-  assert.equal((await one.json<StatusReport>("/v1/status")).modules.raft.leader, null);
-  const unready = await (await one.ask("/readyz?verbose")).json() as ReadyReport;
-  assert.deepEqual(unready.failing, ["raft"]);
-  assert.equal(unready.checks?.[1].reason, "there is no leader");
-  const events = new EventReader(await one.ask("/v1/events?topic=raft"));
-  const leader = await events.until(({ data }) => data.kind === "leader" && data.leader !== null);
-  assert.equal(leader.event, "raft");
-  assert.deepEqual(leader.data, {
-    group: 0,
-    name: "kv",
-    term: 2,
-    kind: "leader",
-    role: "leader",
-    leader: { replica: 1, name: one.node.name },
+/** One of two founders on unix sockets, with a data directory: it comes back as the one it was. */
+async function founder(folder: string, at: number): Promise<AdminNode> {
+  const join = ["a", "b"].map((name) => `unix:${folder}/${name}.sock`);
+  const node = await AdminNode.startNode({
+    dev: false,
+    tls: { mode: "off" },
+    node: { name: `gate-${at}`, listen: [join[at]], data: `${folder}/${at}` },
+    cluster: { join },
+    raft: { heartbeat_interval: "50ms", election_timeout: "500ms" },
   });
-  const leading = await events.until(({ data }) => data.kind === "leading");
-  assert.equal(leading.data.leading, true);
-  const { index, bytes } = await one.json<{ index: number; bytes: number }>(
-    "/v1/raft/snapshot",
-    { body: {} },
-  );
-  const snapshot = await events.until(({ data }) => data.kind === "snapshot");
-  assert.deepEqual(snapshot.data, {
-    group: 0,
-    name: "kv",
-    term: 2,
-    kind: "snapshot",
-    index,
-    bytes,
-  });
-  await events.leave();
-});
+  return new AdminNode(node);
+}
+
+test("events: a leader is elected and lost, a snapshot is taken", () =>
+  inFolder(async (folder) => {
+    await using one = await founder(folder, 0);
+    const unready = await (await one.ask("/readyz?verbose")).json() as ReadyReport;
+    assert.deepEqual(unready.failing, ["raft", "kv"]);
+    const [, raft, kv] = unready.checks ?? [];
+    assert.match(raft.reason ?? "", /^the cluster is being founded: found gate-0/);
+    assert.equal(kv.reason, "the store waits for a cluster");
+    assert.equal((await one.json<StatusReport>("/v1/status")).modules.raft.state, "founding");
+    const events = new EventReader(await one.ask("/v1/events?topic=raft"));
+    const two = await founder(folder, 1);
+    try {
+      const elected = await events.until(({ data }) =>
+        data.kind === "leader" && data.leader !== null
+      );
+      assert.equal(elected.event, "raft");
+      assert.deepEqual([elected.data.group, elected.data.name], [0, "kv"]);
+      const { clusterId } = one.node.raft;
+      assert.equal(clusterId, two.node.raft.clusterId);
+
+      const { peers } = await one.node.raft.operator.peers({});
+      const { replica } = peers.find(({ name }) => name === "gate-0")!;
+      // The next loss is the loss of the other, and not of a leader that hands over.
+      const { role } = (await one.node.raft.operator.status({})).groups[0];
+      if (role !== Role.LEADER) {
+        await one.node.raft.operator.transfer({ replica });
+        await events.until(({ data }) => data.kind === "leading" && data.leading === true);
+      }
+      const { index, bytes } = await one.json<{ index: number; bytes: number }>(
+        "/v1/raft/snapshot",
+        { body: {} },
+      );
+      const snapshot = await events.until(({ data }) => data.kind === "snapshot");
+      assert.deepEqual([snapshot.data.index, snapshot.data.bytes], [index, bytes]);
+    } finally {
+      await two.node.stop();
+    }
+    await events.until(({ data }) => data.kind === "leader" && data.leader === null);
+    const alone = await (await one.ask("/readyz?verbose")).json() as ReadyReport;
+    assert.deepEqual(alone.failing, ["raft"]);
+    assert.equal(alone.checks?.[1].reason, "there is no leader");
+    assert.equal((await one.json<StatusReport>("/v1/status")).modules.raft.leader, null);
+    await using _two = await founder(folder, 1);
+    await events.until(({ data }) => data.kind === "leader" && data.leader !== null);
+    await events.leave();
+  }));
 
 test("events: a compaction, leases that expired, and the quota", async () => {
   await using one = await AdminNode.start({ kv: { quota_bytes: "1MiB" } });

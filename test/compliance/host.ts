@@ -46,6 +46,7 @@ function selfCases(harness: Harness): void {
     assert.ok(Number.isInteger(host.descriptorsMax) && host.descriptorsMax > 16);
     const { rssBytes, heapUsedBytes, heapTotalBytes } = host.memory();
     assert.ok(rssBytes > 0 && heapUsedBytes > 0 && heapTotalBytes > 0);
+    assert.equal(host.collectGarbage(), undefined);
     for (const stream of ["stdin", "stdout", "stderr"] as const) {
       assert.equal(typeof host.isTerminal(stream), "boolean");
     }

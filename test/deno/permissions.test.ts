@@ -5,6 +5,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Health } from "../../src/gen/grpc/health/v1/health_pb.ts";
 import { createRpcServer } from "../../src/standalone.ts";
+import { startNode } from "../../src/start.ts";
 import { deno, freePort, inFolder, missingPackages, root, serveCheckout } from "./support.ts";
 
 const unreachable = await missingPackages();
@@ -167,5 +168,36 @@ Deno.test(
       } finally {
         await peer.stop(0);
       }
+    }),
+);
+
+Deno.test(
+  { name: "permissions: what operators ask a node, with the least flags", ignore },
+  () =>
+    inFolder(async (folder) => {
+      const address = `127.0.0.1:${freePort()}`;
+      await using _node = await startNode({
+        dev: true,
+        node: { name: "x", listen: [`tcp://${address}`] },
+        admin: { enabled: false },
+        log: { level: "error" },
+      });
+      const run = (flags: readonly string[], args: readonly string[]) =>
+        deno(folder, [
+          "run",
+          ...flags,
+          `${root}/src/main.ts`,
+          ...args,
+          "--node",
+          `tcp://${address}`,
+        ]);
+      const commands = [["kv", "put", "a", "1"], ["kv", "get", "a"], ["raft", "peers"], ["status"]];
+      for (const args of commands) {
+        const ran = await run([`--allow-net=${address}`, "--allow-env"], args);
+        assert(ran.code === 0, ran.stderr);
+      }
+      const refused = await run([`--allow-net=${address}`], ["status"]);
+      assertEquals(refused.code, 5);
+      assertMatch(refused.stderr, /^covey: .*Deno needs the permission --allow-env=COVEY_NODE/);
     }),
 );

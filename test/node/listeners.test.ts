@@ -99,9 +99,12 @@ test("listen: beyond loopback without TLS only when it is written out, and then 
   const warned = records.filter(({ level }) => level === "warning");
   assert.equal(warned.length, 1);
   assert.match(warned[0].message, /^tls\.mode is "off": everything on tcp:\/\/0\.0\.0\.0:0 is /);
-  // It is open, and yet nobody: who comes over TCP without a certificate may do nothing.
+  // Written out, it trusts whoever reaches it: without TLS nobody could prove who he is.
   const dialled = node.listeners.mesh.replace("0.0.0.0", "127.0.0.1");
-  await failure(check(node, dialled), Code.unauthenticated, /needs an identity/);
+  assert.equal(await check(node, dialled), serving);
+  // What is only left out trusts nobody, on loopback either.
+  await using silent = await startQuiet();
+  await failure(check(silent, silent.rpc.addresses[0]), Code.unauthenticated, /needs an identity/);
 });
 
 test("tls: nodes reach each other by certificate, and nobody else gets in", () =>

@@ -1,51 +1,15 @@
 /** Stalls of the event loop: counted once, under the name of who caused them, and told sparingly. */
 import assert from "node:assert/strict";
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import { type LogFields, type Logger, silentLogger } from "../../src/base/log.ts";
 import { MetricsRegistry } from "../../src/base/metrics.ts";
 import { LoopMonitor } from "../../src/node/loop_monitor.ts";
-import type { Clock, Timer } from "../../src/runtime/port.ts";
 import { TestService } from "../gen/covey/test/v1/test_pb.ts";
 import { testHandlers } from "../support/test_service.ts";
-import { keepLog, runtime, startQuiet } from "./support.ts";
-
-/** Time that a test moves: `passes` as it should, `blocks` while nothing else runs. */
-class HandClock implements Clock {
-  nowMs = 5000;
-  readonly timers: Set<{ readonly atMs: number; run(): void }> = new Set();
-
-  monotonicMs(): number {
-    return this.nowMs;
-  }
-
-  wallMs(): number {
-    return 1_700_000_000_000 + this.nowMs;
-  }
-
-  timer<A>(delayMs: number, callback: (argument: A) => void, argument: A): Timer {
-    const timer = { atMs: this.nowMs + delayMs, run: () => callback(argument) };
-    this.timers.add(timer);
-    return { cancel: () => void this.timers.delete(timer) };
-  }
-
-  /** Nothing runs meanwhile; what became due runs afterwards, late. */
-  blocks(ms: number): void {
-    this.nowMs += ms;
-  }
-
-  passes(ms: number): void {
-    const untilMs = this.nowMs + ms;
-    while (true) {
-      const [due] = [...this.timers].filter(({ atMs }) => atMs <= untilMs)
-        .sort((a, b) => a.atMs - b.atMs);
-      if (due === undefined) break;
-      this.nowMs = Math.max(this.nowMs, due.atMs);
-      this.timers.delete(due);
-      due.run();
-    }
-    this.nowMs = Math.max(this.nowMs, untilMs);
-  }
-}
+import type { StartOptions } from "../../src/start.ts";
+import { HandClock } from "./hand_clock.ts";
+import { inFolder, keepLog, runtime, startQuiet } from "./support.ts";
 
 interface Watched {
   readonly clock: HandClock;
@@ -246,13 +210,40 @@ test("node: a handler that blocks is counted and logged with its name, by its ow
   assert.equal(clock.timers.size, 0, "no timer is left");
 });
 
-test("node: one that fails to start leaves no heartbeat", async () => {
-  const clock = new HandClock();
-  const options = { runtime: { ...runtime, clock }, node: { listen: ["tcp://127.0.0.1:0"] } };
-  const first = await startQuiet(options);
-  assert.equal(clock.timers.size, 1);
-  await assert.rejects(startQuiet({ ...options, node: { listen: [first.rpc.addresses[0]] } }));
-  assert.equal(clock.timers.size, 1);
-  await first.stop();
-  assert.equal(clock.timers.size, 0);
-});
+test("node: one that fails to start leaves no timer, however far it came", () =>
+  inFolder(async (data) => {
+    const clock = new HandClock();
+    const options = { runtime: { ...runtime, clock } };
+    await using first = await startQuiet(options);
+    const [taken] = first.rpc.addresses;
+    const running = clock.timers.size;
+    assert.ok(running > 0);
+    const fails = async (message: RegExp, rest: StartOptions): Promise<void> => {
+      await assert.rejects(startQuiet({ ...options, ...rest }), message);
+      assert.equal(clock.timers.size, running);
+    };
+    await fails(/^CoveyError: .*\(node\.listen\)/, { node: { listen: [taken] } });
+    const admin = { enabled: true, listen: taken };
+    await fails(/^CoveyError: .*\(admin\.listen\)/, { admin });
+    await fails(/^CoveyError: .*\(admin\.listen\)/, { admin, node: { data } });
+    // What consensus wrote is there and cannot be read.
+    await (await startQuiet({ ...options, node: { data } })).stop();
+    const raft = `${data}/raft`;
+    let damaged = 0;
+    for (const name of readdirSync(raft, { recursive: true, encoding: "utf8" })) {
+      const file = `${raft}/${name}`;
+      // What is kept to be written over holds nothing.
+      if (!statSync(file).isFile() || name.includes("spare")) continue;
+      const bytes = readFileSync(file);
+      writeFileSync(file, "x".repeat(bytes.length));
+      damaged++;
+      await fails(/data_loss/, { node: { data } });
+      writeFileSync(file, bytes);
+    }
+    assert.ok(damaged >= 3, "the identity, a segment and a snapshot");
+    // And nothing was harmed meanwhile.
+    const last = await startQuiet({ ...options, node: { data } });
+    await last.stop();
+    await first.stop();
+    assert.equal(clock.timers.size, 0);
+  }));

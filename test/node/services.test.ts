@@ -115,12 +115,20 @@ test("services: the list and its descriptors are all that a stranger needs to ca
   const client = node.rpc.client(NodeService, node.rpc.addresses[0]);
   const plain = await client.services({});
   assert.deepEqual(plain.services.map(({ name }) => name), [
+    "api.v1.KeyValueService",
+    "api.v1.RaftService",
+    ...["Election", "KV", "Lease", "Lock", "Maintenance", "Watch"].map((name) =>
+      `covey.kv.v1.${name}`
+    ),
     NodeService.typeName,
+    "covey.raft.v1.Raft",
+    "covey.raft.v1.Transport",
     testName,
     Health.typeName,
   ]);
   assert.equal(plain.fileDescriptorSet.length, 0);
-  const methods = plain.services[1].methods.map((method) =>
+  const own = plain.services.find(({ name }) => name === testName);
+  const methods = own?.methods.map((method) =>
     `${method.name}${method.clientStreaming ? " in" : ""}${method.serverStreaming ? " out" : ""}`
   );
   assert.deepEqual(

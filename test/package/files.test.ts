@@ -90,7 +90,7 @@ test("npm test refuses what it does not know with exit code 2", () => {
 test("README shows the two commands as they are, and what they need", () => {
   const blocks = [...read("README.md").matchAll(/^```(?:sh|bash|shell|console)\n([^]*?)^```/gm)]
     .map((match) => match[1]).join("\n").replace(/^\$ /gm, "");
-  assert.match(blocks, /^\.\/compile\.sh && \.\/dist\/covey agent --dev\b/m);
+  assert.match(blocks, /^\.\/compile\.sh && \.\/dist\/covey demo$/m);
   assert.match(blocks, /^npm ci && npm test\b/m);
   for (const [, path] of blocks.matchAll(/(?:^|\s)(\.\/[\w./-]+\.sh|scripts\/[\w./-]+)/gm)) {
     if (path !== undefined) assert.ok(statSync(join(root, path)).isFile(), path);

@@ -3,7 +3,14 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { type Block, isDeno, noPackages, readBlocks, withScene } from "./import_support.ts";
+import {
+  type Block,
+  freePorts,
+  isDeno,
+  noPackages,
+  readBlocks,
+  withScene,
+} from "./import_support.ts";
 
 const npmOutOfReach = isDeno ? await noPackages() : false;
 const blocks = readBlocks("docs/quickstart.md");
@@ -36,7 +43,7 @@ test("quickstart: a node to try things with", () =>
     await node.printed("is ready");
     const { code, stdout, stderr } = await scene.run(shell("--list"));
     assert.equal(code, 0, stderr);
-    assert.match(stdout, /^covey\.node\.v1\.Node\/Info \(covey\.node\.v1\.InfoRequest\) -> /);
+    assert.match(stdout, /^covey\.node\.v1\.Node\/Info \(covey\.node\.v1\.InfoRequest\) -> /m);
     assert.match(stdout, /\n\{"status":"SERVING"\}\n/);
     assert.equal(stdout.match(/"nodeId":\s?"[0-9a-f]{32}"/g)?.length, 3, stdout);
     assert.equal(await node.terminate(), 0);
@@ -59,6 +66,42 @@ test("quickstart: a node that lasts", () =>
     assert.equal(await node.terminate(), 0);
     assert.ok(existsSync(join(scene.folder, "covey-data/node.json")));
   }));
+
+test("quickstart: three nodes", async () => {
+  const hosts = ["10.0.0.1", "10.0.0.2", "10.0.0.3"];
+  const ports = await freePorts(hosts.length);
+  await withScene([], async (scene) => {
+    const { text } = named("gateway-1.toml");
+    for (const [at, host] of hosts.entries()) {
+      // What differs on the other devices, and what the document says of a trial on one machine.
+      let own = text.replace("gateway-1", `gateway-${at + 1}`)
+        .replace("/var/lib/covey", `data-${at + 1}`)
+        .replace(`listen = ["tcp://10.0.0.1:`, `listen = ["tcp://${host}:`)
+        .replace(/mode = "on"\n(?:\w+_file = .*\n){3}/, 'mode = "off"\n');
+      for (const [to, port] of ports.entries()) {
+        own = own.replaceAll(`${hosts[to]}:7946`, `127.0.0.1:${port}`);
+      }
+      assert.doesNotMatch(own, /10\.0|_file|"on"/);
+      writeFileSync(join(scene.folder, `gateway-${at + 1}.toml`), own);
+    }
+    const start = shell("agent --config gateway-1").trim();
+    const nodes = hosts.map((_, at) => {
+      const line = start.replace("gateway-1", `gateway-${at + 1}`);
+      return scene.start(`${line} --admin-listen tcp://127.0.0.1:0`);
+    });
+    for (const node of nodes) await node.printed("there is a leader");
+    const { code, stdout, stderr } = await scene.run(shell("kv put site/name"));
+    assert.equal(code, 0, stderr);
+    for (const at of [1, 2, 3]) {
+      assert.match(stdout, new RegExp(`^.*\\bgateway-${at}\\b.*\\b(?:voter|leader)\\b`, "m"));
+    }
+    // Two are enough.
+    assert.equal(await nodes[0].terminate(), 0);
+    const get = await scene.run("covey kv get site/name --config gateway-2.toml");
+    assert.deepEqual([get.code, get.stdout], [0, "site/name\nNorth gate\n"], get.stderr);
+    for (const node of nodes.slice(1)) assert.equal(await node.terminate(), 0);
+  });
+});
 
 test(
   "quickstart: a node inside a program",

@@ -29,7 +29,7 @@ export interface Block {
 export function readBlocks(path: string): Block[] {
   const text = readFileSync(join(root, path), "utf8");
   return [...text.matchAll(/^```(\w+)\n([^]*?)^```$/gm)].map(([, language, body]) => {
-    const match = /^(?:\/\/|#) ([\w.]+)\n/.exec(body);
+    const match = /^(?:\/\/|#) ([\w.-]+)\n/.exec(body);
     return match === null
       ? { language, name: undefined, text: body }
       : { language, name: match[1], text: body.slice(match[0].length) };

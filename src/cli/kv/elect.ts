@@ -62,10 +62,11 @@ async function campaign(
   } else await printLines(context, [shownBytes(context, key), value]);
   await Promise.race([interrupt.wait(), aborted(leadership.signal)]);
   if (interrupt.signal.aborted) return;
+  const { reason } = leadership.signal;
   throw new CoveyError(
     Code.aborted,
-    `no longer elected: the candidacy's lease ended, because no node could be reached in time ` +
-      `(${toHex(key)})`,
+    `no longer elected: ${CoveyError.from(reason).rawMessage} (${toHex(key)})`,
+    { cause: reason },
   );
 }
 

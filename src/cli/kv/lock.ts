@@ -65,7 +65,7 @@ async function hold(
   if (flags.json) await context.printJson({ event: "locked", ...bytesField("key", key), lease });
   else await printLines(context, [shownBytes(context, key)]);
   await Promise.race([interrupt.wait(), aborted(signal)]);
-  if (!interrupt.signal.aborted) throw lost();
+  if (!interrupt.signal.aborted) throw lost(signal);
 }
 
 async function runUnder(
@@ -79,13 +79,12 @@ async function runUnder(
     interrupt,
     end: signal,
   });
-  if (signal.aborted) throw lost();
+  if (signal.aborted) throw lost(signal);
   context.exitWith(code);
 }
 
-function lost(): CoveyError {
-  return new CoveyError(
-    Code.aborted,
-    "the lock is lost: its lease ended, because no node could be reached in time",
-  );
+/** The signal's reason says how the lease ended. */
+function lost({ reason }: AbortSignal): CoveyError {
+  const { rawMessage } = CoveyError.from(reason);
+  return new CoveyError(Code.aborted, `the lock is lost: ${rawMessage}`, { cause: reason });
 }

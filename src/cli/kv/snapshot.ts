@@ -9,7 +9,7 @@ import type { NodeFlags } from "../flags.ts";
 import { Interrupt } from "../interrupt.ts";
 import { formatBytes } from "../table.ts";
 import { withKv } from "./client.ts";
-import { trailerOf } from "./snapshot_file.ts";
+import { trailerBytes, trailerOf } from "./snapshot_file.ts";
 
 /** The file gets its name when it is whole and durable; until then it ends in `.part`. */
 export async function save(this: CliContext, flags: NodeFlags, path: string): Promise<void> {
@@ -56,7 +56,7 @@ async function write(
   return end;
 }
 
-/** Writes and closes the file. */
+/** Writes and closes the file; what it returns counts the file's bytes. */
 async function fill(file: DiskFile, kv: KvClient, signal: AbortSignal): Promise<KvSnapshotEnd> {
   try {
     const pieces = kv.snapshot({ signal });
@@ -69,7 +69,8 @@ async function fill(file: DiskFile, kv: KvClient, signal: AbortSignal): Promise<
       } else {
         await file.append(trailerOf(hash));
         await file.sync();
-        return piece.value;
+        const { bytes, ...end } = piece.value;
+        return { ...end, bytes: bytes + trailerBytes };
       }
     }
   } finally {
