@@ -40,10 +40,28 @@ export class NodeLink implements Disposable {
 }
 
 /** Finds the node, runs `body` with it and closes the connection. Errors say what to do. */
-export async function withNode<T>(
+export function withNode<T>(
   context: CliContext,
   flags: NodeFlags,
   body: (node: NodeLink) => Promise<T>,
+): Promise<T> {
+  return run(context, flags, body, true);
+}
+
+/** Like {@link withNode}, for a body that changes nothing: a failure leaves no doubt then. */
+export function askNode<T>(
+  context: CliContext,
+  flags: NodeFlags,
+  body: (node: NodeLink) => Promise<T>,
+): Promise<T> {
+  return run(context, flags, body, false);
+}
+
+async function run<T>(
+  context: CliContext,
+  flags: NodeFlags,
+  body: (node: NodeLink) => Promise<T>,
+  changes: boolean,
 ): Promise<T> {
   const target = await findTarget(context.runtime, flags);
   const timeoutMs = flags.timeout ?? timeoutMsDefault;
@@ -51,7 +69,7 @@ export async function withNode<T>(
   try {
     return await body(node);
   } catch (error) {
-    throw await explain(error, node.channels[0], target);
+    throw await explain(error, node.channels[0], target, changes);
   }
 }
 
@@ -95,7 +113,12 @@ function open(
 }
 
 /** Of a node that was reached. */
-async function explain(error: unknown, channel: Channel, target: Target): Promise<unknown> {
+async function explain(
+  error: unknown,
+  channel: Channel,
+  target: Target,
+  changes: boolean,
+): Promise<unknown> {
   if (!(error instanceof CoveyError)) return error;
   const { code, rawMessage, sent, details } = error;
   const say = (to: Code, message: string): CoveyError =>
@@ -109,7 +132,7 @@ async function explain(error: unknown, channel: Channel, target: Target): Promis
       );
     case Code.deadlineExceeded: {
       if (!await isLeaderless(channel)) return error;
-      const unknown = sent === false ? "" : "; a change may have been made all the same";
+      const unknown = changes && sent !== false ? "; a change may have been made all the same" : "";
       return say(
         Code.unavailable,
         "no leader answered in time, and the node knows of none: a majority of the voters must be " +

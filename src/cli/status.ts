@@ -11,7 +11,7 @@ import type { CliContext } from "./context.ts";
 import { ExitCode } from "./exit.ts";
 import type { NodeFlags } from "./flags.ts";
 import { kvStatusObject } from "./kv/status_object.ts";
-import { type NodeLink, withNode } from "./node_link.ts";
+import { askNode, type NodeLink } from "./node_link.ts";
 import { roleName, suffrageName } from "./raft/group.ts";
 import { peerObject } from "./raft/peers.ts";
 import { statusObject } from "./raft/status.ts";
@@ -30,7 +30,7 @@ const peersMs = 1000;
 
 /** Exit code 4 when the cluster has no leader, so that a script can wait for one. */
 export async function status(this: CliContext, flags: NodeFlags): Promise<void> {
-  const answers = await withNode(this, flags, ask);
+  const answers = await askNode(this, flags, ask);
   if (flags.json) await this.printJson(statusOf(answers));
   else await this.print(formatTable(rowsOf(answers)));
   if (answers.raft !== undefined && leaderOf(answers) === undefined) {

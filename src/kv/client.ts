@@ -338,6 +338,8 @@ export class KvClient implements AsyncDisposable {
       sessionResultsMax: toWire(limits.sessionResultsMax, "sessionResultsMax"),
       sessionBytesMax: toWire(limits.sessionBytesMax, "sessionBytesMax"),
       sessionResultBytesMax: toWire(limits.sessionResultBytesMax, "sessionResultBytesMax"),
+      resultBytesMax: toWire(limits.resultBytesMax, "resultBytesMax"),
+      scanKeysMax: toWire(limits.scanKeysMax, "scanKeysMax"),
     };
     return await this.#headerOf(
       this.#read(options, (endpoint, own) => endpoint.maintenance.setLimits(request, own)),

@@ -171,7 +171,7 @@ export class Leases {
     const askedMs = held.askedMs ?? this.#nowMs();
     held.askedMs = undefined;
     if (ttlMs <= 0) {
-      this.#lost(held, new CoveyError(Code.notFound, "the lease is over"));
+      this.#lost(held, new CoveyError(Code.notFound, "the lease was revoked or has expired"));
     } else {
       held.renewMs = askedMs + ttlMs / renewPart;
       held.lostMs = askedMs + ttlMs;

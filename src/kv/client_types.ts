@@ -360,4 +360,6 @@ export interface KvLimitsChange {
   readonly sessionResultsMax?: number;
   readonly sessionBytesMax?: number;
   readonly sessionResultBytesMax?: number;
+  readonly resultBytesMax?: number;
+  readonly scanKeysMax?: number;
 }

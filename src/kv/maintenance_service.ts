@@ -114,6 +114,8 @@ const fieldOf: Readonly<Record<keyof KvLimits, Exclude<keyof SetLimitsRequest, `
   sessionResultsMax: "sessionResultsMax",
   sessionBytesMax: "sessionBytesMax",
   sessionResultBytesMax: "sessionResultBytesMax",
+  resultBytesMax: "resultBytesMax",
+  scanKeysMax: "scanKeysMax",
 };
 
 function limitsOf(request: SetLimitsRequest): Partial<KvLimits> {

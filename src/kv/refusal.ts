@@ -50,6 +50,10 @@ function noteOn(failure: Failure, limits: KvLimits): string {
       return ` (${Math.floor(limits.leaseTtlMsMax / 1000)} s)`;
     case "session_full":
       return ` (${limits.sessionResultsMax})`;
+    case "result_too_large":
+      return ` (${limits.resultBytesMax} bytes)`;
+    case "too_many_keys":
+      return ` (${limits.scanKeysMax})`;
     default:
       return "";
   }

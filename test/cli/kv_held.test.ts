@@ -156,3 +156,22 @@ test("lock: held by one; a command runs under it and gives its exit code", () =>
     assert.equal((await kv(["get", "door", "--prefix"])).stdout, "", "the lock is free");
     assert.equal((await kv(["lock", ""])).code, 2);
   }));
+
+test("lock and elect: what became of the lease is told", () =>
+  withStore(async (store) => {
+    const lock = held(store, "lock", "door", "--ttl", "3", "--json");
+    const candidate = held(store, "elect", "boss", "gw-1", "--ttl", "3", "--json");
+    await Promise.all([lock.shows(/\n/), candidate.shows(/\n/)]);
+    for (const id of (await store.kv(["lease", "list"])).stdout.trim().split("\n")) {
+      assert.equal((await store.kv(["lease", "revoke", id])).code, 0);
+    }
+    const [locked, elected] = await Promise.all([lock.run, candidate.run]);
+    assert.equal(
+      locked.stderr,
+      "covey: the lock is lost: the lease was revoked or has expired (aborted)\n",
+    );
+    assert.match(
+      elected.stderr,
+      /^covey: no longer elected: the lease was revoked or has expired \([0-9a-f]+\) \(aborted\)\n$/,
+    );
+  }));

@@ -5,6 +5,7 @@ import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { KV } from "../../src/gen/covey/kv/v1/kv_pb.ts";
 import { Raft } from "../../src/gen/covey/raft/v1/raft_pb.ts";
 import { createLog } from "../../src/log.ts";
 import { selectRuntime, startNode } from "../../src/start.ts";
@@ -195,6 +196,31 @@ test("no answer in time: with a leader it is the node's, without one it is the c
       );
     });
   }
+});
+
+test("without an answer it is open whether a change was made, but a read made none", async () => {
+  const never = new Promise<never>(() => {});
+  const groups = [{ group: 0, leader: 0n }];
+  const raft = answering<Handlers<typeof Raft>>({
+    status: () => ({ groups }),
+    transfer: () => never,
+  });
+  const kv = answering<Handlers<typeof KV>>({
+    openSession: () => ({ id: 1n }),
+    range: () => never,
+    put: () => never,
+  });
+  await withServices((registry) => {
+    registry.add(Raft, raft);
+    registry.add(KV, kv);
+  }, async ({ data }) => {
+    for (const words of [["kv", "put", "a", "1"], ["kv", "get", "a"], ["raft", "transfer"]]) {
+      const { code, stderr } = await covey([...words, "--data", data, "--timeout", "200ms"]);
+      assert.equal(code, 4, stderr);
+      assert.match(stderr, /^covey: no leader answered in time/);
+      assert.equal(/a change may have been made/.test(stderr), words[1] === "put", stderr);
+    }
+  });
 });
 
 test("a node with TLS is reached over TCP with the certificate of the configuration", () =>

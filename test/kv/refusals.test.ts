@@ -290,6 +290,48 @@ test("a result that was too large to be kept is told as such", async () => {
   await cluster.close();
 });
 
+test("what one command looks at and answers is bounded before anything is changed", async () => {
+  const cluster = new FakeCluster();
+  const kv = cluster.nodes[0].local(KV);
+  for (let at = 0; at < 20; at++) {
+    await kv.put({ key: bytes(`k${at}`), value: new Uint8Array(1_000) });
+  }
+  const maintenance = cluster.nodes[0].local(Maintenance);
+  await maintenance.setLimits({ resultBytesMax: 10_000n, scanKeysMax: 15n });
+  const all = { key: bytes("k"), rangeEnd: bytes("l") };
+  const put = { request: { case: "requestPut" as const, value: { key: bytes("p") } } };
+  const range = (more: { limit?: bigint; keysOnly?: boolean; countOnly?: boolean }) => ({
+    request: { case: "requestRange" as const, value: { ...all, ...more } },
+  });
+  const code = Code.resourceExhausted;
+  const tooLarge = {
+    code,
+    reason: "result_too_large",
+    message: /give limits to the ranges, ask for keys_only or count_only.* \(10000 bytes\)/,
+  };
+  await refuses(cluster, kv.txn({ success: [put, range({ limit: 10n })] }), tooLarge);
+  await refuses(cluster, kv.deleteRange({ ...all, prevKv: true }), tooLarge);
+  const tooMany = { code, reason: "too_many_keys", message: /narrow its compares.* \(15\)/ };
+  await refuses(cluster, kv.txn({ success: [put, range({ keysOnly: true })] }), tooMany);
+  await refuses(
+    cluster,
+    kv.txn({ success: [{ request: { case: "requestDeleteRange", value: all } }] }),
+    tooMany,
+  );
+  await refuses(cluster, kv.txn({ compare: [{ ...all, result: 3 }], success: [put] }), tooMany);
+  const answer = await kv.txn({
+    success: [put, range({ limit: 15n, keysOnly: true }), range({ countOnly: true })],
+  });
+  const counts = answer.responses.map(({ response }) =>
+    response.case === "responseRange" ? [response.value.kvs.length, response.value.count] : []
+  );
+  assert.deepEqual(counts, [[], [15, 20n], [0, 20n]]);
+  // Without the log it is read in slices, and only a message bounds it.
+  assert.equal((await kv.txn({ success: [range({})] })).responses.length, 1);
+  assert.equal((await kv.deleteRange(all)).deleted, 20n);
+  await cluster.close();
+});
+
 test("answers that fit no message say what to do", async () => {
   const cluster = new FakeCluster({ options: { messageBytesMax: 20_000 } });
   const kv = cluster.nodes[0].local(KV);

@@ -3,7 +3,7 @@ import { KvClient } from "../../kv/client.ts";
 import { channelEndpoint } from "../../kv/client_endpoint.ts";
 import type { CliContext } from "../context.ts";
 import type { NodeFlags } from "../flags.ts";
-import { withNode } from "../node_link.ts";
+import { askNode, type NodeLink, withNode } from "../node_link.ts";
 
 /**
  * Runs `body` with a client over every node that the flags name, the one that answered first; it
@@ -14,14 +14,28 @@ export async function withKv<T>(
   flags: NodeFlags,
   body: (kv: KvClient) => Promise<T>,
 ): Promise<T> {
-  return await withNode(context, flags, async (node) => {
-    const { clock, random } = context.runtime;
-    await using kv = new KvClient({
-      clock,
-      random,
-      endpoints: node.channels.map(channelEndpoint),
-      timeoutMs: node.timeoutMs,
-    });
-    return await body(kv);
+  return await withNode(context, flags, (node) => run(context, node, body));
+}
+
+/** Like {@link withKv}, for a body that changes nothing. */
+export async function askKv<T>(
+  context: CliContext,
+  flags: NodeFlags,
+  body: (kv: KvClient) => Promise<T>,
+): Promise<T> {
+  return await askNode(context, flags, (node) => run(context, node, body));
+}
+
+async function run<T>(
+  { runtime: { clock, random } }: CliContext,
+  node: NodeLink,
+  body: (kv: KvClient) => Promise<T>,
+): Promise<T> {
+  await using kv = new KvClient({
+    clock,
+    random,
+    endpoints: node.channels.map(channelEndpoint),
+    timeoutMs: node.timeoutMs,
   });
+  return await body(kv);
 }

@@ -4,7 +4,7 @@ import type { CliContext } from "../context.ts";
 import { ExitCode, UsageError } from "../exit.ts";
 import type { NodeFlags } from "../flags.ts";
 import { printEntry, type ShowFlags } from "./bytes.ts";
-import { withKv } from "./client.ts";
+import { askKv } from "./client.ts";
 import { readPages } from "./pages.ts";
 import type { Sort } from "./values.ts";
 import { isInterval, type SelectionFlags, selectKeys } from "./selection.ts";
@@ -30,7 +30,7 @@ export async function get(this: CliContext, flags: GetFlags, key: string): Promi
     serializable: flags.serializable ?? false,
     keysOnly: flags["keys-only"] ?? false,
   };
-  await withKv(this, flags, async (kv) => {
+  await askKv(this, flags, async (kv) => {
     if (flags["count-only"]) {
       const { count, revision } = await kv.range(keys, { ...options, countOnly: true });
       if (flags.json) await this.printJson({ count, revision });

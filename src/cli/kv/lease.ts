@@ -5,7 +5,7 @@ import type { NodeFlags } from "../flags.ts";
 import { Interrupt } from "../interrupt.ts";
 import { printableText } from "../table.ts";
 import { bytesField, shownBytes } from "./bytes.ts";
-import { withKv } from "./client.ts";
+import { askKv, withKv } from "./client.ts";
 
 /** The flags of `covey kv lease grant`. */
 export interface GrantFlags extends NodeFlags {
@@ -54,7 +54,7 @@ export async function keepAlive(
 ): Promise<void> {
   const { clock } = this.runtime;
   using interrupt = new Interrupt(this.runtime.host);
-  await withKv(this, flags, async (kv) => {
+  await askKv(this, flags, async (kv) => {
     while (!interrupt.signal.aborted) {
       const ttlMs = await kv.renewLease(id);
       if (ttlMs === undefined) throw new CoveyError(Code.notFound, `lease ${id} is over`);
@@ -75,7 +75,7 @@ export async function keepAlive(
 
 /** What is left of a lease; exit code 1 when there is no such lease. */
 export async function ttl(this: CliContext, flags: TtlFlags, id: number): Promise<void> {
-  await withKv(this, flags, async (kv) => {
+  await askKv(this, flags, async (kv) => {
     const { remainingMs, ttlMs, keys } = await kv.leaseStatus(id, { keys: flags.keys ?? false });
     if (remainingMs === undefined) {
       throw new CoveyError(Code.notFound, `there is no lease ${id}: it is over, or never was`);
@@ -93,7 +93,7 @@ export async function ttl(this: CliContext, flags: TtlFlags, id: number): Promis
 }
 
 export async function list(this: CliContext, flags: NodeFlags): Promise<void> {
-  await withKv(this, flags, async (kv) => {
+  await askKv(this, flags, async (kv) => {
     for (const id of await kv.leases()) {
       if (flags.json) await this.printJson({ lease: id });
       else await this.print(String(id));

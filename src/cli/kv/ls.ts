@@ -2,7 +2,7 @@
 import type { CliContext } from "../context.ts";
 import type { NodeFlags } from "../flags.ts";
 import { printEntry } from "./bytes.ts";
-import { withKv } from "./client.ts";
+import { askKv } from "./client.ts";
 import { readPages } from "./pages.ts";
 
 /** The flags of `covey kv ls`. */
@@ -14,7 +14,7 @@ export interface ListFlags extends NodeFlags {
 }
 
 export async function ls(this: CliContext, flags: ListFlags, prefix = ""): Promise<void> {
-  await withKv(this, flags, async (kv) => {
+  await askKv(this, flags, async (kv) => {
     const pages = readPages(kv, { prefix }, {
       limit: flags.limit ?? 0,
       revision: flags.rev ?? 0,

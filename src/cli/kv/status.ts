@@ -2,12 +2,12 @@
 import { Maintenance } from "../../gen/covey/kv/v1/kv_pb.ts";
 import type { CliContext } from "../context.ts";
 import type { NodeFlags } from "../flags.ts";
-import { withNode } from "../node_link.ts";
+import { askNode } from "../node_link.ts";
 import { formatBytes, formatTable } from "../table.ts";
 import { kvStatusObject } from "./status_object.ts";
 
 export async function status(this: CliContext, flags: NodeFlags): Promise<void> {
-  await withNode(this, flags, async (node) => {
+  await askNode(this, flags, async (node) => {
     const answer = await node.client(Maintenance).status({}, { timeoutMs: node.timeoutMs });
     if (flags.json) return await this.printJson(kvStatusObject(answer));
     const size = (bytes: bigint): string => formatBytes(Number(bytes));

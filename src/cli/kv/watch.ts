@@ -6,7 +6,7 @@ import type { CliContext } from "../context.ts";
 import type { NodeFlags } from "../flags.ts";
 import { Interrupt } from "../interrupt.ts";
 import { entryObject, printLines, type ShowFlags, shownBytes } from "./bytes.ts";
-import { withKv } from "./client.ts";
+import { askKv } from "./client.ts";
 import { type SelectionFlags, selectKeys } from "./selection.ts";
 
 /** The flags of `covey kv watch`. */
@@ -19,7 +19,7 @@ export interface WatchFlags extends NodeFlags, SelectionFlags, Pick<ShowFlags, "
 export async function watch(this: CliContext, flags: WatchFlags, key: string): Promise<void> {
   const keys = selectKeys(key, flags);
   using interrupt = new Interrupt(this.runtime.host);
-  await withKv(this, flags, async (kv) => {
+  await askKv(this, flags, async (kv) => {
     await using watch = kv.watch(keys, {
       signal: interrupt.signal,
       previous: flags["prev-kv"] ?? false,

@@ -1,7 +1,7 @@
 /** `covey raft peers`: the replicas of a group and how they fare. */
 import type { Peer } from "../../gen/covey/raft/v1/raft_pb.ts";
 import type { CliContext } from "../context.ts";
-import { withNode } from "../node_link.ts";
+import { askNode } from "../node_link.ts";
 import { formatTable } from "../table.ts";
 import { askPeers, type RaftFlags, suffrageName } from "./group.ts";
 
@@ -40,7 +40,7 @@ function peerRow(peer: Peer): string[] {
 }
 
 export async function peers(this: CliContext, flags: RaftFlags): Promise<void> {
-  await withNode(this, flags, async (node) => {
+  await askNode(this, flags, async (node) => {
     const answer = await askPeers(node, flags.group ?? 0);
     if (flags.json) {
       for (const peer of answer.peers) await this.printJson(peerObject(peer));

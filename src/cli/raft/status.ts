@@ -1,7 +1,7 @@
 /** `covey raft status`: how the replicas of the asked node fare. */
 import { type GroupStatus, Raft, type StatusResponse } from "../../gen/covey/raft/v1/raft_pb.ts";
 import type { CliContext } from "../context.ts";
-import { withNode } from "../node_link.ts";
+import { askNode } from "../node_link.ts";
 import { formatBytes, formatTable } from "../table.ts";
 import { type RaftFlags, roleName } from "./group.ts";
 
@@ -85,7 +85,7 @@ function groupRows(group: GroupStatus): string[][] {
 }
 
 export async function status(this: CliContext, flags: RaftFlags): Promise<void> {
-  await withNode(this, flags, async (node) => {
+  await askNode(this, flags, async (node) => {
     const answer = await node.client(Raft).status({}, { timeoutMs: node.timeoutMs });
     const groups = answer.groups.filter(({ group }) =>
       flags.group === undefined || group === flags.group

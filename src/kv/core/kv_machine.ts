@@ -4,8 +4,9 @@
  * applied far enough for them.
  */
 import { assert, unreachable } from "../../base/assert.ts";
-import { bytesAdded, chooseBranches, putBytes, putProblem } from "./transaction.ts";
+import { chooseBranches, putBytes, putProblem } from "./transaction.ts";
 import { revisionAfter, runBranches, runPut, shapeProblem, type Tables } from "./transaction.ts";
+import { chooseToRun, previousProblem } from "./bounds.ts";
 import { type ChangesPage, type ChangesRequest, walkChanges } from "./changes.ts";
 import type { Command, DeleteRangeCommand, PutCommand, RangeRequest } from "./command.ts";
 import type { LeaseGrantCommand, TransactionCommand } from "./command.ts";
@@ -212,7 +213,7 @@ export class KvMachine implements Machine<KvResult> {
   scanTransaction(command: TransactionCommand, bytesMax = Infinity): TransactionScan | Failure {
     const problem = shapeProblem(command, this.#limits);
     if (problem !== undefined) return this.#failure(problem);
-    const chosen = chooseBranches(command, this.#tables);
+    const chosen = chooseBranches(command, this.#tables, { keys: this.#limits.scanKeysMax });
     if (typeof chosen === "string") return this.#failure(chosen);
     return new TransactionScan(this.#store, chosen, bytesMax);
   }
@@ -419,7 +420,9 @@ export class KvMachine implements Machine<KvResult> {
   }
 
   #put(command: PutCommand): KvResult {
-    const problem = shapeProblem(command, this.#limits) ?? putProblem(command, this.#tables);
+    const tables = this.#tables;
+    const problem = shapeProblem(command, this.#limits) ?? putProblem(command, tables) ??
+      previousProblem(command, tables);
     if (problem !== undefined) return this.#failure(problem);
     if (!this.#hasRoom(putBytes(command, this.#store))) return this.#failure("no_space");
     const change = this.#begin();
@@ -428,18 +431,15 @@ export class KvMachine implements Machine<KvResult> {
   }
 
   #deleteRange(command: DeleteRangeCommand): Failure | LongCommand {
-    const problem = shapeProblem(command, this.#limits);
+    const problem = shapeProblem(command, this.#limits) ?? previousProblem(command, this.#tables);
     return problem === undefined ? new LongDelete(this.#store, command) : this.#failure(problem);
   }
 
   #transaction(command: TransactionCommand): KvResult {
     const problem = shapeProblem(command, this.#limits);
     if (problem !== undefined) return this.#failure(problem);
-    const chosen = chooseBranches(command, this.#tables);
+    const chosen = chooseToRun(command, this.#tables);
     if (typeof chosen === "string") return this.#failure(chosen);
-    const bytes = bytesAdded(chosen, this.#store);
-    // A transaction that puts nothing may always run: it may be what makes room.
-    if (bytes > 0 && !this.#hasRoom(bytes)) return this.#failure("no_space");
     const change = this.#begin();
     const result = runBranches(chosen, this.#store, change);
     this.#commit(change);

@@ -23,6 +23,10 @@ export interface KvLimits {
   readonly sessionBytesMax: number;
   /** A larger result is not kept: a retry learns that the command was applied, not what it gave. */
   readonly sessionResultBytesMax: number;
+  /** What the result of one command may take, as `resultBytes` counts it: it fits a message. */
+  readonly resultBytesMax: number;
+  /** Keys that one transaction may look at one by one: to compare, to read and to delete them. */
+  readonly scanKeysMax: number;
 }
 
 const kib = 1024;
@@ -41,6 +45,9 @@ export const defaultLimits: KvLimits = {
   sessionResultsMax: 256,
   sessionBytesMax: 16 * mib,
   sessionResultBytesMax: 64 * kib,
+  // Messages are 4 MiB by default, with an envelope around the answer.
+  resultBytesMax: 4 * mib - 256,
+  scanKeysMax: 10_000,
 };
 
 /** With less, not even the command that raises a limit again would pass. */
@@ -56,6 +63,8 @@ export const limitsLeast: KvLimits = {
   sessionResultsMax: 1,
   sessionBytesMax: 1,
   sessionResultBytesMax: 1,
+  resultBytesMax: 1,
+  scanKeysMax: 1,
 };
 
 /** The order is the numbering on disk: only ever append. */
@@ -71,10 +80,34 @@ export const limitNames: readonly (keyof KvLimits)[] = [
   "sessionResultsMax",
   "sessionBytesMax",
   "sessionResultBytesMax",
+  "resultBytesMax",
+  "scanKeysMax",
 ];
+
+/** Those that every snapshot names, as it always did. */
+const limitsNamedMin = 11;
+
+/**
+ * What a snapshot names: a limit that came later is left out while it has its default, so that a
+ * state from before has the bytes that it had. Defaults are part of the format: they never change.
+ */
+export function namedInSnapshots(limits: KvLimits): Partial<KvLimits> {
+  const names = limitNames.filter((name, at) =>
+    at < limitsNamedMin || limits[name] !== defaultLimits[name]
+  );
+  return Object.fromEntries(names.map((name) => [name, limits[name]]));
+}
 
 /** What a revision is charged beside its key and value. */
 export const recordOverheadBytes = 64;
+
+/** What a result and each entry in it are charged beside keys and values. */
+export const resultOverheadBytes = 64;
+
+/** What an entry counts in a result. */
+export function entryBytes(keyBytes: number, valueBytes: number): number {
+  return resultOverheadBytes + keyBytes + valueBytes;
+}
 
 /** What one revision of a key counts towards the quota. */
 export function recordBytes(keyBytes: number, valueBytes: number): number {

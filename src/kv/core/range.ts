@@ -4,6 +4,7 @@
  */
 import { compareBytes, isOpenEnd } from "./bytes.ts";
 import type { Position } from "./key_index.ts";
+import { entryBytes } from "./limits.ts";
 import { SortOrder, SortTarget } from "./command.ts";
 import type { RangeRequest } from "./command.ts";
 import { nowhere, type Records } from "./records.ts";
@@ -45,6 +46,14 @@ const copyBytesMax = 1024 * 1024;
 /** What an entry takes in an answer beside its key and value, at least. */
 export const entryOverheadBytes = 16;
 
+/** What a range looks at and gives. */
+export interface RangeWeight {
+  /** Keys that are looked at one by one, and revisions that are newer than the one asked for. */
+  readonly keys: number;
+  /** What the entries count in a result. */
+  readonly bytes: number;
+}
+
 /** One range being read. Use it while {@link rangeProblem} gave none. */
 export class RangeScan {
   readonly #store: Store;
@@ -66,6 +75,9 @@ export class RangeScan {
   #phase: Phase = "collect";
   /** Where to go on: the key after the last one looked at. */
   #resume: Uint8Array;
+  /** See {@link RangeWeight}. */
+  #visits = 0;
+  #visitsMax = Infinity;
 
   /**
    * `newest` is the revision of the records that are there now: within a transaction that has
@@ -113,6 +125,27 @@ export class RangeScan {
     };
   }
 
+  /**
+   * Weighs the range instead of reading it. It depends on what was written alone, never on which
+   * deleted keys are still in the index. Above `keysMax` it stops.
+   */
+  weigh(keysMax: number): RangeWeight {
+    const { records } = this.#store;
+    const { limit, keysOnly } = this.#request;
+    this.#visitsMax = keysMax;
+    this.#collect(Number.MAX_SAFE_INTEGER);
+    if (this.#visits > keysMax) return { keys: this.#visits, bytes: 0 };
+    if (limit > 0 && this.#records.length > limit) {
+      while (this.#phase === "sort") this.#sorted(Number.MAX_SAFE_INTEGER);
+    }
+    let bytes = 0;
+    for (const record of this.#records) {
+      const keyBytes = records.keyLength(records.key(record));
+      bytes += entryBytes(keyBytes, keysOnly ? 0 : records.valueLength(record));
+    }
+    return { keys: this.#visits, bytes };
+  }
+
   /** What the answer takes at least, by what was collected. */
   get #bytesAhead(): number {
     const { limit } = this.#request;
@@ -125,22 +158,25 @@ export class RangeScan {
     const { end, key } = this.#request;
     if (end.length === 0) {
       const address = index.find(key);
-      if (address !== nowhere) this.#take(this.#store.at(address, this.#revision));
+      if (address !== nowhere) this.#take(this.#recordOf(address));
       return this.#collected();
     }
     const at: Position = { leaf: 0, slot: 0 };
     index.seek(this.#resume, at);
     const open = isOpenEnd(end);
+    const last: Position = { leaf: index.leaves.length, slot: 0 };
+    if (!open) index.seek(end, last);
     // Whole leaves are counted without a look at their keys where only their number matters.
-    const countsLeaves = this.#plain && this.#revision === this.#shown &&
-      this.#store.revision <= this.#shown && !this.#store.unsettled;
+    const isNewest = this.#revision === this.#shown && this.#store.revision <= this.#shown &&
+      !this.#store.unsettled;
     for (let left = keys; index.settle(at); left--) {
       const leaf = index.leaves[at.leaf];
-      const inside = at.slot === 0 && this.#onlyCounts && countsLeaves &&
-        (open || records.compareKey(leaf.keys[leaf.count - 1], end) < 0);
-      if (inside) {
+      const countsLeaf = leaf.live === 0 || (this.#plain && this.#onlyCounts);
+      if (isNewest && countsLeaf && at.slot === 0 && at.leaf < last.leaf) {
         this.#count += leaf.live;
         this.#wanted += leaf.live;
+        // A transaction that has written before it reads them one by one at a revision that it names.
+        if (this.#request.revision !== 0) this.#visits += leaf.live;
         at.slot = leaf.count;
         continue;
       }
@@ -150,10 +186,26 @@ export class RangeScan {
         this.#resume = records.keyBytes(address);
         return;
       }
-      this.#take(this.#store.at(address, this.#revision));
+      const record = this.#recordOf(address);
+      // Keys that are only counted are no work to speak of, as long as whole leaves are.
+      const isFree = this.#plain && this.#onlyCounts && this.#request.revision === 0;
+      if (record !== nowhere && !isFree) this.#visits++;
+      if (this.#visits > this.#visitsMax) return;
+      this.#take(record);
       at.slot++;
     }
     this.#collected();
+  }
+
+  /** Like {@link Store.at}, and counts the revisions that it passes. */
+  #recordOf(address: number): number {
+    const { records } = this.#store;
+    let record = records.newest(address);
+    while (record !== nowhere && records.mod(record) > this.#revision) {
+      record = records.previous(record);
+      this.#visits++;
+    }
+    return record !== nowhere && records.version(record) !== 0 ? record : nowhere;
   }
 
   get #onlyCounts(): boolean {

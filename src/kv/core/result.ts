@@ -131,6 +131,8 @@ export const failureReasons = [
   "session_stale",
   "session_full",
   "result_dropped",
+  "result_too_large",
+  "too_many_keys",
 ] as const;
 
 export type FailureReason = (typeof failureReasons)[number];
@@ -209,5 +211,15 @@ export const failureTexts: Readonly<Record<FailureReason, FailureText>> = {
   result_dropped: {
     code: Code.alreadyExists,
     message: "the command was applied before; its result was too large to be kept",
+  },
+  result_too_large: {
+    code: Code.resourceExhausted,
+    message: "the result would be larger than the limit: give limits to the ranges, ask for " +
+      "keys_only or count_only, or for fewer previous values at a time",
+  },
+  too_many_keys: {
+    code: Code.resourceExhausted,
+    message: "the transaction looks at more keys than the limit: narrow its compares and ranges, " +
+      "or read and delete many keys outside of it",
   },
 };

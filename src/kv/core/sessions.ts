@@ -8,7 +8,7 @@
  * command is the oldest.
  */
 import type { FailureReason, KvResult } from "./result.ts";
-import type { KvLimits } from "./limits.ts";
+import { entryBytes, type KvLimits, resultOverheadBytes } from "./limits.ts";
 import type { SessionHeader } from "./command.ts";
 
 export interface Session {
@@ -19,9 +19,8 @@ export interface Session {
   bytes: number;
 }
 
-/** What a session and a kept result are charged beside keys and values in them. */
+/** What a session is charged beside its results. */
 const sessionOverheadBytes = 128;
-const resultOverheadBytes = 64;
 
 export class Sessions {
   /** The least recently used first. */
@@ -144,10 +143,10 @@ export class Sessions {
 export function resultBytes(result: KvResult): number {
   let bytes = resultOverheadBytes;
   if (result.kind === "put" && result.previous !== undefined) {
-    bytes += resultOverheadBytes + result.previous.key.length + result.previous.value.length;
+    bytes += entryBytes(result.previous.key.length, result.previous.value.length);
   } else if (result.kind === "deleteRange" || result.kind === "range") {
     for (const { key, value } of result.kind === "range" ? result.entries : result.previous) {
-      bytes += resultOverheadBytes + key.length + value.length;
+      bytes += entryBytes(key.length, value.length);
     }
   } else if (result.kind === "transaction") {
     for (const one of result.results) bytes += resultBytes(one);

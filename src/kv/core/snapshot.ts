@@ -11,7 +11,7 @@ import { assert } from "../../base/assert.ts";
 import { ByteWriter } from "./bytes.ts";
 import { encodeResult } from "./result_codec.ts";
 import { encodeText } from "../../base/bytes.ts";
-import type { KvLimits } from "./limits.ts";
+import { type KvLimits, namedInSnapshots } from "./limits.ts";
 import type { KvResult } from "./result.ts";
 import type { Leases } from "./leases.ts";
 import { nowhere } from "./records.ts";
@@ -157,7 +157,7 @@ export class KvSnapshot implements SnapshotSource {
     this.#body.number(this.#revision).number(this.#compactRevision);
     this.#body.number(this.#bytes).number(this.#lastSession);
     this.#item(Tag.meta);
-    writeLimits(this.#body, this.#limits);
+    writeLimits(this.#body, namedInSnapshots(this.#limits));
     this.#item(Tag.limits);
   }
 

@@ -124,20 +124,27 @@ export interface Chosen {
   readonly nested: readonly Chosen[];
 }
 
+/** How many keys may still be looked at one by one; below 0 they were too many. */
+export interface Allowance {
+  keys: number;
+}
+
 /** Chooses the branches, and says why they may not run. */
 export function chooseBranches(
   transaction: TransactionCommand,
   tables: Tables,
+  allowance: Allowance,
 ): Chosen | FailureReason {
-  const chosen = choose(transaction, tables.store);
+  const chosen = choose(transaction, tables.store, allowance);
+  if (allowance.keys < 0) return "too_many_keys";
   return rangesProblem(chosen, tables) ?? putsProblem(chosen, tables) ?? chosen;
 }
 
-function choose(transaction: TransactionCommand, store: Store): Chosen {
-  const succeeded = transaction.compares.every((compare) => holds(compare, store));
+function choose(transaction: TransactionCommand, store: Store, allowance: Allowance): Chosen {
+  const succeeded = transaction.compares.every((compare) => holds(compare, store, allowance));
   const operations = succeeded ? transaction.success : transaction.failure;
   const nested = operations.filter((operation) => operation.kind === "transaction")
-    .map((operation) => choose(operation, store));
+    .map((operation) => choose(operation, store, allowance));
   return { succeeded, operations, nested };
 }
 
@@ -190,22 +197,39 @@ export function putBytes(put: PutCommand, store: Store): number {
   return recordBytes(put.key.length, valueBytes);
 }
 
-function holds(compare: Compare, store: Store): boolean {
-  const { index, records } = store;
+function holds(compare: Compare, store: Store, allowance: Allowance): boolean {
   if (compare.end.length === 0) return passes(compare, store, store.live(compare.key));
-  const at: Position = { leaf: 0, slot: 0 };
-  index.seek(compare.key, at);
-  const open = isOpenEnd(compare.end);
   let any = false;
-  while (index.settle(at)) {
-    const address = index.leaves[at.leaf].keys[at.slot++];
-    if (!open && records.compareKey(address, compare.end) >= 0) break;
-    const record = store.liveOf(address);
-    if (record === nowhere) continue;
+  const all = visitLive(store, compare, (record) => {
     any = true;
-    if (!passes(compare, store, record)) return false;
+    return --allowance.keys >= 0 && passes(compare, store, record);
+  });
+  return all && (any || passes(compare, store, nowhere));
+}
+
+/** Visits the keys that are there in their order; false as soon as `visit` gives false. */
+export function visitLive(
+  store: Store,
+  { key, end }: { readonly key: Uint8Array; readonly end: Uint8Array },
+  visit: (record: number) => boolean,
+): boolean {
+  const { index, records } = store;
+  const at: Position = { leaf: 0, slot: 0 };
+  index.seek(key, at);
+  const open = isOpenEnd(end);
+  while (index.settle(at)) {
+    const leaf = index.leaves[at.leaf];
+    if (leaf.live === 0) {
+      // Very many deleted keys may stand side by side.
+      at.slot = leaf.count;
+      continue;
+    }
+    const address = leaf.keys[at.slot++];
+    if (!open && records.compareKey(address, end) >= 0) break;
+    const record = store.liveOf(address);
+    if (record !== nowhere && !visit(record)) return false;
   }
-  return any || passes(compare, store, nowhere);
+  return true;
 }
 
 function passes(compare: Compare, { records }: Store, record: number): boolean {

@@ -183,7 +183,11 @@ export class CommandSource {
 
   #configure(): Command {
     const prng = this.#prng;
-    switch (prng.below(6)) {
+    switch (prng.below(8)) {
+      case 6:
+        return { kind: "configure", limits: { resultBytesMax: prng.between(200, 30_000) } };
+      case 7:
+        return { kind: "configure", limits: { scanKeysMax: prng.between(1, 60) } };
       case 0:
         return { kind: "configure", limits: { databaseBytesMax: prng.between(2_000, 60_000) } };
       case 1:

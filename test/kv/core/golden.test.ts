@@ -10,7 +10,7 @@ import { decodeResult, encodeResult } from "../../../src/kv/core/result_codec.ts
 import { digest, Harness, piecesOf, restored } from "./support.ts";
 import { fileURLToPath } from "node:url";
 import { fromHex, toHex } from "../../../src/base/bytes.ts";
-import { goldenCommands } from "./golden_commands.ts";
+import { boundsCommands, goldenCommands } from "./golden_commands.ts";
 
 interface Golden {
   /** One entry of the log after the other: the command and what it answered, in hexadecimal. */
@@ -24,9 +24,13 @@ interface Golden {
   readonly snapshot: string;
 }
 
-const file = fileURLToPath(new URL("../../golden/kv/v1/machine.json", import.meta.url).href);
+const files = [
+  { name: "machine.json", commands: goldenCommands },
+  { name: "bounds.json", commands: boundsCommands },
+];
 
-function load(): Golden {
+function load(name: string): Golden {
+  const file = fileURLToPath(new URL(`../../golden/kv/v1/${name}`, import.meta.url).href);
   return JSON.parse(readFileSync(file, "utf8"));
 }
 
@@ -36,30 +40,41 @@ function bytes(hex: string): Uint8Array {
   return found;
 }
 
-test("every command of version 1 is read, applied and answered as ever", () => {
-  const golden = load();
-  const store = new Harness();
-  for (const { name, command, result } of golden.log) {
-    const found = store.bytes(bytes(command));
-    assert.equal(toHex(encodeResult(found)), result, name);
-    assert.deepEqual(decodeResult(bytes(result)), found, name);
-  }
-  assert.equal(digest(store.machine), golden.digest);
-});
+for (const { name: file, commands } of files) {
+  test(`${file}: every command of version 1 is read, applied and answered as ever`, () => {
+    const golden = load(file);
+    const store = new Harness();
+    for (const { name, command, result } of golden.log) {
+      const found = store.bytes(bytes(command));
+      assert.equal(toHex(encodeResult(found)), result, name);
+      assert.deepEqual(decodeResult(bytes(result)), found, name);
+    }
+    assert.equal(digest(store.machine), golden.digest);
+  });
 
-test("commands are still written with the bytes of version 1", () => {
-  const golden = load();
-  assert.equal(golden.log.length, goldenCommands.length);
-  for (const [at, { name, command, session }] of goldenCommands.entries()) {
-    assert.equal(golden.log[at].name, name);
-    assert.equal(toHex(encodeCommand(command, session)), golden.log[at].command, name);
-    assert.deepEqual(decodeCommand(bytes(golden.log[at].command)), { session, command }, name);
-  }
-});
+  test(`${file}: commands are still written with the bytes of version 1`, () => {
+    const golden = load(file);
+    assert.equal(golden.log.length, commands.length);
+    for (const [at, { name, command, session }] of commands.entries()) {
+      assert.equal(golden.log[at].name, name);
+      assert.equal(toHex(encodeCommand(command, session)), golden.log[at].command, name);
+      assert.deepEqual(decodeCommand(bytes(golden.log[at].command)), { session, command }, name);
+    }
+  });
 
-test("a snapshot of version 1 is restored and written again the same", () => {
-  const golden = load();
-  const machine = restored([bytes(golden.snapshot)]);
-  assert.equal(digest(machine), golden.digest);
-  assert.equal(piecesOf(machine).map(toHex).join(""), golden.snapshot);
+  test(`${file}: a snapshot of version 1 is restored and written again the same`, () => {
+    const golden = load(file);
+    const machine = restored([bytes(golden.snapshot)]);
+    assert.equal(digest(machine), golden.digest);
+    assert.equal(piecesOf(machine).map(toHex).join(""), golden.snapshot);
+  });
+}
+
+test("limits that a snapshot from before does not name have their defaults", () => {
+  const { limits } = restored([bytes(load("machine.json").snapshot)]);
+  assert.equal(limits.sessionsMax, 3, "one that it names");
+  const { resultBytesMax, scanKeysMax } = limits;
+  assert.deepEqual([resultBytesMax, scanKeysMax], [4 * 1024 * 1024 - 256, 10_000]);
+  const later = restored([bytes(load("bounds.json").snapshot)]).limits;
+  assert.deepEqual([later.resultBytesMax, later.scanKeysMax], [400, 3]);
 });

@@ -104,3 +104,30 @@ export const goldenCommands: readonly Named[] = [
   named("session of another", { kind: "sessionOpen" }),
   named("session close", { kind: "sessionClose", session: 24 }),
 ];
+
+const everything = { key: latin("\0"), end: latin("\0") };
+
+/** The limits on what one command looks at and answers, and their refusals. */
+export const boundsCommands: readonly Named[] = [
+  named("configure", { kind: "configure", limits: { resultBytesMax: 400, scanKeysMax: 3 } }),
+  named("put a", put("a", "value")),
+  named("put b", put("b", "value")),
+  named("put c", put("c", "value".repeat(20))),
+  named("transaction within both", {
+    kind: "transaction",
+    compares: [],
+    success: [put("d", "4"), { ...plainRange, ...everything, limit: 1 }],
+    failure: [],
+  }),
+  named("a result that is too large", {
+    kind: "deleteRange",
+    ...everything,
+    previous: true,
+  }),
+  named("too many keys", {
+    kind: "transaction",
+    compares: [],
+    success: [{ kind: "deleteRange", ...everything, previous: false }],
+    failure: [],
+  }),
+];

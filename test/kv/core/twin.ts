@@ -8,6 +8,7 @@ import type { RangeRequest, TransactionCommand } from "../../../src/kv/core/comm
 import type { FailureReason, KeyValue, KvEvent } from "../../../src/kv/core/result.ts";
 import type { KvResult, OperationResult } from "../../../src/kv/core/result.ts";
 import { defaultLimits, type KvLimits } from "../../../src/kv/core/limits.ts";
+import { deleteWeight, entryWeight, rangeWeight, type Written } from "./twin_weight.ts";
 
 export function text(bytes: Uint8Array): string {
   return String.fromCharCode(...bytes);
@@ -17,7 +18,7 @@ export function latin(value: string): Uint8Array {
   return Uint8Array.from(value, (char) => char.charCodeAt(0));
 }
 
-interface Change {
+export interface Change {
   readonly key: string;
   readonly value: string;
   readonly mod: number;
@@ -41,7 +42,10 @@ class Refused extends Error {
   }
 }
 
-function within(key: string, request: { readonly key: Uint8Array; readonly end: Uint8Array }) {
+export function within(
+  key: string,
+  request: { readonly key: Uint8Array; readonly end: Uint8Array },
+) {
   const from = text(request.key), end = text(request.end);
   if (end === "") return key === from;
   return key >= from && (end === "\0" || key < end);
@@ -56,6 +60,9 @@ export class Twin {
   sessions: TwinSession[] = [];
   lastSession = 0;
   limits: KvLimits = defaultLimits;
+  /** A transaction that is read without the log is bounded in its compares alone. */
+  weighsTransactions = true;
+  #keysSeen = 0;
   /** While a command runs: its revision. */
   #main = 0;
   #sub = 0;
@@ -119,6 +126,7 @@ export class Twin {
   #try(command: Command, index: number): KvResult {
     const before = this.clone();
     try {
+      this.#keysSeen = 0;
       this.#main = this.revision + 1;
       this.#sub = 0;
       const result = this.#execute(command, index);
@@ -142,8 +150,9 @@ export class Twin {
         this.#shape(command);
         if (command.kind === "put") {
           this.#mayPut(command);
+          this.#maySay(64 + this.#previousWeight(command));
           this.#room(this.#size(command));
-        }
+        } else this.#maySay(64 + this.#previousWeight(command));
         return this.#run(command, new Map());
       case "transaction": {
         this.#transactionShape(command);
@@ -160,6 +169,11 @@ export class Twin {
           if (one.kind !== "put") continue;
           this.#mayPut(one);
           size += this.#size(one);
+        }
+        if (this.weighsTransactions) {
+          const bytes = this.#weigh(command, chosen, []);
+          this.#maySee(0);
+          this.#maySay(bytes);
         }
         if (size > 0) this.#room(size);
         return this.#run(command, chosen);
@@ -280,6 +294,57 @@ export class Twin {
     if (this.bytes() + size > this.limits.databaseBytesMax) throw new Refused("no_space");
   }
 
+  #maySay(bytes: number): void {
+    if (bytes > this.limits.resultBytesMax) throw new Refused("result_too_large");
+  }
+
+  #maySee(keys: number): void {
+    this.#keysSeen += keys;
+    if (this.#keysSeen > this.limits.scanKeysMax) throw new Refused("too_many_keys");
+  }
+
+  #previousWeight(command: PutCommand | DeleteRangeCommand): number {
+    if (!command.previous) return 0;
+    if (command.kind === "deleteRange") return deleteWeight(this, command).bytes;
+    const before = this.#live(text(command.key));
+    return before === undefined ? 0 : entryWeight(before);
+  }
+
+  /** What the result takes at most; counts the keys that are seen on the way. */
+  #weigh(
+    transaction: TransactionCommand,
+    chosen: Map<TransactionCommand, boolean>,
+    written: Written[],
+  ): number {
+    let bytes = 64;
+    for (const one of chosen.get(transaction) ? transaction.success : transaction.failure) {
+      if (one.kind === "transaction") {
+        bytes += this.#weigh(one, chosen, written);
+        continue;
+      }
+      bytes += 64;
+      if (one.kind === "range") {
+        const weight = rangeWeight(this, one, written);
+        this.#maySee(weight.keys);
+        bytes += weight.bytes;
+        continue;
+      }
+      bytes += this.#previousWeight(one);
+      if (one.kind === "put") {
+        written.push({ key: one.key, end: latin(""), keys: 1, weight: this.#size(one) });
+        continue;
+      }
+      const { keys } = deleteWeight(this, one);
+      if (one.end.length > 0) this.#maySee(keys);
+      written.push({
+        key: one.key,
+        end: one.end,
+        keys: Math.max(keys, one.end.length > 0 ? 0 : 1),
+      });
+    }
+    return bytes;
+  }
+
   #transactionShape(transaction: TransactionCommand): void {
     const all = nestedIn(transaction);
     const compares = all.flatMap((one) => one.compares);
@@ -332,6 +397,7 @@ export class Twin {
       return ordered(0, compare.number, compare.operator);
     }
     return found.every((change) => {
+      if (compare.end.length > 0) this.#maySee(1);
       if (compare.target === 3) {
         return ordered(change.value, text(compare.value), compare.operator);
       }
