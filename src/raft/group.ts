@@ -452,6 +452,12 @@ export class Group<Result> extends GroupFront<Result> {
     this.events.stopped(error);
   }
 
+  /** Another node says that this replica was removed. */
+  toldRemoved(nodeId: string): void {
+    const by = this.members.ofNode(nodeId);
+    if (by !== undefined && this.#removal.told(by.replica)) this.removed();
+  }
+
   /** Its data is worth nothing any more. */
   removed(): void {
     if (this.#stopped !== undefined) return;

@@ -51,8 +51,10 @@ export class GroupRestore {
       // A newer one voids this one, and whatever is wrong with it.
       if (meta !== this.#expected) continue;
       this.#expected = undefined;
-      if (error === undefined) this.#owner.restored(meta);
-      else this.#owner.failed(error);
+      if (error === undefined) {
+        this.#owner.restored(meta);
+        await this.#snapshots.prune(meta.index);
+      } else this.#owner.failed(error);
     }
     this.#running = false;
   }

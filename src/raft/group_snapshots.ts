@@ -161,6 +161,15 @@ export class GroupSnapshots {
     return reader.header.meta;
   }
 
+  /** The log goes up to this entry now: what it does not need is removed. */
+  async prune(index: LogIndex): Promise<void> {
+    try {
+      await this.#store.prune(this.#group, index);
+    } catch (cause) {
+      this.#logger.warning("old snapshots could not be removed", { group: this.#group, cause });
+    }
+  }
+
   async #fill(reader: SnapshotReader): Promise<void> {
     const sink = this.#machine.restore();
     let state: Uint8Array | undefined;

@@ -443,7 +443,7 @@ export class RaftHost implements GroupHost, PeerOwner {
   received(peer: Peer, frame: Frame, _kind: LinkKind): void {
     for (const { group, replica } of frame.removed) {
       const own = this.#groups.get(group);
-      if (own !== undefined && own.replica === Number(replica)) own.removed();
+      if (own !== undefined && own.replica === Number(replica)) own.toldRemoved(peer.nodeId);
     }
     for (const wire of frame.messages) {
       const group = this.#groups.get(wire.group);

@@ -73,14 +73,15 @@ export class SnapshotKeeper {
     counters.snapshotsTakenBytes += snapshots.newestBytes;
     counters.onSnapshot?.(group, meta, snapshots.newestBytes);
     node.snapshotStored(meta);
-    const older = host.store.older(group);
-    if (older !== undefined && older.index <= meta.index) host.compactLog(group, older);
+    const older = host.store.older(group, meta.index);
+    if (older !== undefined) host.compactLog(group, older);
     node.compact(catchUp.snapshotAt(meta.index));
   }
 
   #newestIndex(): number {
+    const applied = this.#parts.appliedIndex();
     const stored = this.#parts.host.store.list(this.#parts.group);
-    return stored.length === 0 ? 0 : stored[stored.length - 1].index;
+    return stored.filter(({ index }) => index <= applied).at(-1)?.index ?? 0;
   }
 
   /**

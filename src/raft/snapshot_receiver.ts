@@ -58,6 +58,8 @@ export class SnapshotReceiver {
       }
       const { bytes, checksum, hello } = announced;
       const meta = message.snapshot!;
+      // One that came before and was not wanted is of no use any more.
+      if (!group.isRestoring) await host.store.prune(group.id, group.status().snapshotIndex);
       writer = await host.store.receive(group.id, meta, { bytes, checksum });
       yield { hello: makeHello(host.facts, hello.nodeId), offset: BigInt(writer.offset) };
       while (writer.offset < bytes) {

@@ -53,8 +53,6 @@ export const roots: Roots = {
     "src/runtime/sim/": "the simulator: whole nodes run on it in tests, `covey sim` comes later",
     "src/gen/covey/rpc/v1/rpc_pb.ts":
       "what the generator makes of our proto; the hand-written codec is compared with it",
-    "src/raft/": "the consensus core and its log are complete in themselves; the driver comes next",
-    "src/kv/core/": "the replicated machine, which the driver will apply entries to",
     "test/ttrpc/fuzz/run.ts": "the long run of the frame fuzzer, started by command",
     "test/deno/std_assert.ts": "the test command's import map names it where JSR is out of reach",
   },

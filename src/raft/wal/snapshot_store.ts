@@ -1,7 +1,8 @@
 /**
  * The snapshots of all groups of a process, two of each: should the newer one turn out damaged, the
  * older one and the log behind it are enough. So the log may be compacted only up to the older
- * ({@link SnapshotStore.older}), and only after `commit` of the newer has resolved.
+ * ({@link SnapshotStore.older}), and only after `commit` of the newer has resolved. One that a leader
+ * has sent stands beside them until the log knows of it ({@link SnapshotStore.prune}).
  */
 import { equalBytes } from "../../base/bytes.ts";
 import { Code, CoveyError } from "../../base/error.ts";
@@ -72,10 +73,31 @@ export class SnapshotStore {
     return this.#good(group).map(({ meta }) => meta);
   }
 
-  /** Up to here the log may be compacted; undefined while there are not two. */
-  older(group: number): SnapshotMeta | undefined {
-    const good = this.#good(group);
+  /**
+   * Up to here the log may be compacted, if it goes up to entry `upTo`: undefined while it does not
+   * go with two.
+   */
+  older(group: number, upTo: number = Infinity): SnapshotMeta | undefined {
+    const good = this.#good(group).filter(({ meta }) => meta.index <= upTo);
     return good.length < kept ? undefined : good[good.length - kept].meta;
+  }
+
+  /**
+   * Removes what is not needed any more by a log that goes up to entry `upTo`: beside the two newest
+   * of its own it may need one that a leader has sent and that it does not know of yet. Until it does,
+   * a crash leaves it with its own.
+   */
+  async prune(group: number, upTo: number): Promise<void> {
+    const all = this.#stored.get(group) ?? [];
+    const good = this.#good(group);
+    const own = good.filter(({ meta }) => meta.index <= upTo).slice(-kept);
+    const sent = good.filter(({ meta }) => meta.index > upTo).slice(-1);
+    const left = [...own, ...sent];
+    this.#stored.set(group, left);
+    for (const stored of all) {
+      if (!left.includes(stored)) await this.#disk.remove(stored.path);
+    }
+    if (all.length > left.length) await this.#disk.syncDirectory(this.#options.directory);
   }
 
   /** Begins a snapshot of the machine here. */
@@ -225,12 +247,9 @@ export class SnapshotStore {
     const others = (this.#stored.get(group) ?? []).filter((stored) => stored.path !== path);
     const all = [...others, { path, meta, damage: undefined }];
     all.sort((a, b) => a.meta.index - b.meta.index || a.meta.term - b.meta.term);
-    const good = all.filter(({ damage }) => damage === undefined).slice(-kept);
-    this.#stored.set(group, good);
-    for (const stored of all) {
-      if (!good.includes(stored)) await this.#disk.remove(stored.path);
-    }
-    if (all.length > good.length) await this.#disk.syncDirectory(directory);
+    this.#stored.set(group, all);
+    const isOwn = header.source.bytes === 0 && header.source.checksum === 0;
+    if (isOwn) await this.prune(group, meta.index);
   }
 
   async #take(

@@ -217,10 +217,14 @@ test("a crash anywhere leaves the old snapshots or the new one, and transfers go
       await writer.write(content.subarray(writer.offset));
       await writer.commit();
       assert.ok(equalBytes((await newest(store))?.[1] as Uint8Array, content));
+      // The log may not know of it yet: until it does, both of its own stay.
+      assert.equal(machine.disk.paths().length, 4);
+      await store.prune(3, 30);
       assert.equal(machine.disk.paths().length, 3);
+      assert.ok(equalBytes((await newest(store))?.[1] as Uint8Array, content));
     })());
   }
-  assert.ok(seen.old > 20 && seen.fresh > 2 && seen.resumed > 3, JSON.stringify(seen));
+  assert.ok(seen.old > 20 && seen.fresh > 0 && seen.resumed > 3, JSON.stringify(seen));
 });
 
 test("a full disk is told, and an abandoned snapshot gives its room back", async () => {

@@ -1,0 +1,216 @@
+/** Proposals: their results, their errors and what those promise, their limits and their time. */
+import { after, before, test } from "node:test";
+import assert from "node:assert/strict";
+import { Code, type CoveyError } from "../../../src/base/error.ts";
+import { GroupEvents } from "../../../src/raft/group_events.ts";
+import { silentLogger } from "../../../src/base/log.ts";
+import { armBan, liftBan } from "../../simulation/ban.ts";
+import { caught, Lab, type LabNode } from "./lab.ts";
+import { commandBytes } from "./test_machine.ts";
+
+before(armBan);
+after(liftBan);
+
+test("a proposal of a follower gives the leader's result", async () => {
+  const lab = new Lab();
+  const leader = await lab.found("a", "b", "c");
+  for (let round = 0; round < 5; round++) {
+    for (const node of lab.alive) {
+      const { result, id } = await lab.wait(lab.propose(node));
+      assert.equal(result?.id, id);
+      assert.equal(result?.index, leader.root.applied);
+      assert.equal(result?.count, leader.machine.commands.length);
+    }
+  }
+});
+
+test("proposals of one node are applied in their order", async () => {
+  const lab = new Lab();
+  const leader = await lab.found("a", "b", "c");
+  const all: Promise<unknown>[] = [];
+  for (let round = 0; round < 20; round++) {
+    for (let at = 0; at < 1 + round % 7; at++) all.push(lab.propose(leader, { bytes: 64 * at }));
+    await lab.pass(round % 3);
+  }
+  await lab.wait(Promise.all(all));
+  const ids = lab.operations.map(({ id }) => id);
+  assert.deepEqual(leader.machine.ids, ids);
+});
+
+for (const timeoutMs of [1, 40, 333, 2_000]) {
+  test(`without a quorum a deadline of ${timeoutMs} ms is kept, and says what may be`, async () => {
+    const lab = new Lab();
+    const leader = await lab.found("a", "b", "c");
+    await lab.put(leader, 3);
+    lab.simulation.partition(leader.name);
+    const operations = await lab.wait(
+      Promise.all(lab.alive.flatMap((node) => [
+        lab.propose(node, { timeoutMs }),
+        lab.propose(node, { timeoutMs, bytes: 10_000 }),
+      ])),
+    );
+    for (const { node, startedMs, endedMs, error, result } of operations) {
+      const tookMs = endedMs - startedMs;
+      assert.ok(tookMs <= timeoutMs + 51, `${node}: ${tookMs} ms`);
+      if (result !== undefined) continue;
+      assert.ok(error !== undefined);
+      assert.ok(tookMs >= timeoutMs - 1 || error.code !== Code.deadlineExceeded);
+      if (node === leader.name) assert.equal(error.sent, true, "the leader has it in its log");
+    }
+    // The majority elects another leader within two seconds.
+    const elsewhere = operations.filter(({ node }) => node !== leader.name);
+    if (timeoutMs === 2_000) {
+      assert.ok(
+        elsewhere.every(({ result, error }) => result !== undefined || error?.sent === true),
+      );
+    }
+    await lab.pass(5_000);
+    const late = lab.propose(leader, { timeoutMs });
+    const { error, startedMs, endedMs } = await lab.wait(late);
+    assert.equal(error?.sent, false, String(error));
+    assert.ok(endedMs - startedMs <= timeoutMs + 51);
+    lab.checkOperations();
+  });
+}
+
+test("with the module's own deadline nothing waits for ever", async () => {
+  const lab = new Lab({ raft: { requestMs: 3_000 } });
+  const leader = await lab.found("a", "b", "c");
+  for (const { name } of lab.followers()) lab.machine(name).kill();
+  const pending = Promise.all([lab.propose(leader), lab.propose(leader)]);
+  await lab.pass(2_000);
+  const more = lab.propose(leader);
+  for (const { error, startedMs, endedMs } of [...await lab.wait(pending), await lab.wait(more)]) {
+    assert.ok(error !== undefined);
+    assert.ok(endedMs - startedMs <= 3_100);
+  }
+  assert.deepEqual(leader.root.pending, { proposals: 0, reads: 0 });
+});
+
+test("a signal ends the wait at once, wherever it is", async () => {
+  const lab = new Lab({ latencyMs: [30, 30] });
+  const leader = await lab.found("a", "b", "c");
+  const [follower] = lab.followers();
+  const cancel = async (node: LabNode, afterMs: number, code: number): Promise<void> => {
+    const controller = new AbortController();
+    const proposal = lab.propose(node, { signal: controller.signal, timeoutMs: 20_000 });
+    await lab.pass(afterMs);
+    controller.abort();
+    const atMs = lab.simulation.nowMs;
+    const { error } = await lab.wait(proposal);
+    assert.equal(error?.code, code, String(error));
+    assert.ok(lab.simulation.nowMs - atMs < 1, `${lab.simulation.nowMs - atMs} ms`);
+  };
+  for (const node of [leader, follower]) {
+    for (const afterMs of [0, 1, 31]) await cancel(node, afterMs, Code.canceled);
+  }
+  const gone = new AbortController();
+  gone.abort();
+  const { error } = await lab.wait(lab.propose(follower, { signal: gone.signal }));
+  assert.equal(error?.code, Code.canceled);
+  for (const { name } of lab.alive) if (name !== follower.name) lab.machine(name).kill();
+  await lab.pass(5_000);
+  for (const afterMs of [0, 17, 250]) await cancel(follower, afterMs, Code.canceled);
+  assert.equal(follower.root.pending.proposals, 0);
+});
+
+test("nobody stays behind who waited for a leader", async () => {
+  const lab = new Lab();
+  const { clock } = lab.simulation.machine("m", { boot: () => new Promise<never>(() => {}) })
+    .runtime;
+  const events = new GroupEvents<unknown>(clock, silentLogger);
+  for (let round = 0; round < 50; round++) {
+    const waits = Array.from({ length: 20 }, () => events.leaderChanged(100));
+    await lab.wait(Promise.all(waits));
+  }
+  assert.equal(events.waiting, 0);
+  const controller = new AbortController();
+  const waits = [events.leaderChanged(1e9, controller.signal), events.leaderChanged(1e9)];
+  assert.equal(events.waiting, 2);
+  controller.abort();
+  await lab.wait(waits[0]);
+  assert.equal(events.waiting, 1);
+  events.leaderIsKnown();
+  await lab.wait(waits[1]);
+  assert.equal(events.waiting, 0);
+  await lab.wait(events.leaderChanged(1e9, controller.signal));
+  assert.equal(events.waiting, 0);
+});
+
+for (const where of ["leader", "follower", "nobody"] as const) {
+  test(`more than raft.proposals_max that wait at a node are refused at once: ${where}`, async () => {
+    const lab = new Lab({ raft: { proposalsMax: 50 } });
+    const leader = await lab.found("a", "b", "c");
+    const [follower, other] = lab.followers();
+    const node = where === "leader" ? leader : follower;
+    if (where === "leader") { for (const { name } of lab.followers()) lab.machine(name).pause(); }
+    if (where === "follower") { for (const { name } of [leader, other]) lab.machine(name).pause(); }
+    if (where === "nobody") {
+      for (const { name } of [leader, other]) lab.machine(name).kill();
+      await lab.pass(5_000);
+    }
+    const pending = Array.from({ length: 50 }, () => lab.propose(node, { timeoutMs: 1_500 }));
+    await lab.pass(5);
+    const { error, startedMs, endedMs } = await lab.wait(lab.propose(node));
+    assert.equal(error?.code, Code.resourceExhausted, String(error));
+    assert.equal(error?.sent, false);
+    assert.match(error!.rawMessage, /raft\.proposals_max/);
+    assert.equal(endedMs, startedMs);
+    await lab.wait(Promise.all(pending));
+    const next = await lab.wait(lab.propose(node, { timeoutMs: 100 }));
+    assert.notEqual(next.error?.code, Code.resourceExhausted);
+  });
+}
+
+test("what is not committed is bounded, and goes on when there is a quorum again", async () => {
+  const lab = new Lab({ raft: { uncommittedBytesMax: 1 << 20 } });
+  const leader = await lab.found("a", "b", "c");
+  // Shorter than an election timeout.
+  for (const { name } of lab.followers()) lab.machine(name).pause();
+  const all = Array.from({ length: 64 }, () => lab.propose(leader, { bytes: 64 << 10 }));
+  await lab.pass(300);
+  const { uncommittedBytes } = leader.root.status();
+  assert.ok(uncommittedBytes <= (1 << 20) + (64 << 10), `${uncommittedBytes}`);
+  for (const { name } of lab.followers()) lab.machine(name).resume();
+  for (const { error } of await lab.wait(Promise.all(all))) assert.equal(error, undefined);
+  assert.deepEqual(leader.machine.ids, lab.operations.map(({ id }) => id));
+});
+
+test("a command that no link or log would take is refused everywhere, and harms nobody", async () => {
+  const lab = new Lab();
+  const leader = await lab.found("a", "b", "c");
+  const [follower] = lab.followers();
+  for (const bytes of [4 << 20, (8 << 20) + 1, 20 << 20]) {
+    for (const node of [leader, follower]) {
+      const { error, startedMs, endedMs } = await lab.wait(lab.propose(node, { bytes }));
+      assert.equal(error?.code, Code.invalidArgument, String(error));
+      assert.equal(error?.sent, false);
+      assert.ok(endedMs - startedMs < 50);
+    }
+  }
+  // The largest that the limit allows gets through.
+  for (const node of [leader, follower]) await lab.put(node, 2, 3 << 20);
+  await lab.converged();
+  assert.deepEqual(lab.handlerErrors, []);
+});
+
+test("only in this term, only here: what the leader alone may decide", async () => {
+  const lab = new Lab({ latencyMs: [20, 20] });
+  const leader = await lab.found("a", "b", "c");
+  const [follower] = lab.followers();
+  const bytes = commandBytes("mine");
+  const refused = (error: CoveyError): void => {
+    assert.equal(error.code, Code.failedPrecondition, error.message);
+    assert.equal(error.sent, false);
+  };
+  refused(await lab.failure(follower.root.propose(bytes, { leaderOnly: true })));
+  await lab.wait(leader.root.propose(bytes, { leaderOnly: true }));
+  // Queued while leadership moves: it is not in the old term's log, and must not be in another's.
+  const transfer = leader.root.transfer(follower.root.replica);
+  assert.equal(transfer.kind, "started");
+  const late = caught(leader.root.propose(commandBytes("late"), { leaderOnly: true }));
+  refused(await lab.wait(late));
+  await lab.until(() => follower.isLeading);
+  await lab.pass(2_000);
+  assert.equal(lab.indexOf("late"), undefined);
+});
