@@ -302,12 +302,8 @@ async function agent(options: Options): Promise<Row[]> {
     const child = spawn(binary, [
       "agent",
       "--json",
-      "--data",
-      data,
-      "--listen",
-      "tcp://127.0.0.1:0",
-      "--admin-listen",
-      "tcp://127.0.0.1:0",
+      ...["--data", data],
+      ...["--listen", "tcp://127.0.0.1:0", "--admin-listen", "tcp://127.0.0.1:0"],
     ], {
       stdio: ["ignore", "pipe", "ignore"],
       // These rows are the ground floor's; what consensus takes is in the table of bench/kv.ts.

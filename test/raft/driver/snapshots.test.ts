@@ -7,9 +7,6 @@ import { Lab, type LabNode } from "./lab.ts";
 before(armBan);
 after(liftBan);
 
-/** How long one read of a snapshot takes where it is to be slow. */
-const readMs = 400;
-
 const small = { snapshotLogBytes: 64 << 10, catchUpBytes: 32 << 10, segmentBytes: 64 << 10 };
 
 function snapshotsOf(lab: Lab, name: string): string[] {

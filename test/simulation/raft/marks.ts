@@ -1,0 +1,43 @@
+/** The states that a set of seeds must reach; a zero over the whole set fails the run. */
+export const marks = [
+  "check-quorum resignation",
+  "compaction",
+  "damage refused",
+  "data directory lost",
+  "disk-stall resignation",
+  "joint configuration",
+  "joint configuration left by itself",
+  "leader change",
+  "learner added",
+  "learner promoted",
+  "lease expiry",
+  "log failed",
+  "low space",
+  "node added",
+  "node stopped in order",
+  "pre-vote refused",
+  "process ended by itself",
+  "progress without a minority",
+  "read index forwarded",
+  "removed leader stepped down",
+  "removed replica",
+  "session retry deduplicated",
+  "snapshot install",
+  "snapshot sent",
+  "torn tail",
+  "transfer aborted",
+  "transfer completed",
+  "transfer: target told to campaign",
+  "truncated suffix",
+  "two leaders of different terms",
+  "unsynced batch kept",
+  "unsynced batch lost",
+  "vote ignored in a lease",
+  "watch compacted",
+  "watch progress",
+  "watch resumed",
+] as const;
+
+/** The last one should not happen at all, and is no error where it does. */
+export type Mark = (typeof marks)[number] | "majority lost for ever";
+export type Marker = (mark: Mark) => void;
