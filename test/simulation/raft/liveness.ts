@@ -7,13 +7,48 @@ import type { Fault } from "../../../src/runtime/sim/network.ts";
 import type { Agent } from "./agent.ts";
 import type { RaftWorld } from "./world.ts";
 
-export interface Frozen {
-  readonly core: readonly Agent[];
+/** The machines that work, and those that never will until everything is healed. */
+export class Frozen {
+  readonly #world: RaftWorld;
+  readonly core: Agent[];
+  readonly #fates = new Map<Agent, Fault | undefined>();
+
+  constructor(world: RaftWorld, core: Agent[]) {
+    this.#world = world;
+    this.core = core;
+    const { simulation, fleet } = world;
+    fleet.heal(core);
+    for (const agent of fleet.all) {
+      if (!core.includes(agent)) this.#fates.set(agent, condemn(simulation, agent, core));
+    }
+  }
+
+  /** Changes that were under way may ask for others than those that were chosen. */
+  follow(): void {
+    const { fleet, invariants } = this.#world;
+    const configuration = invariants.configuration!;
+    const ids = (): number[] => this.core.map(({ replicaId }) => replicaId ?? 0);
+    for (const id of fleet.healthy) {
+      if (fleet.isMajority(configuration, ids())) return;
+      const agent = machineOf(this.#world, id);
+      if (agent !== undefined && !this.core.includes(agent)) this.#pardon(agent);
+    }
+  }
+
+  #pardon(agent: Agent): void {
+    this.#fates.get(agent)?.heal();
+    this.#fates.delete(agent);
+    this.#world.fleet.heal([agent]);
+    this.core.push(agent);
+  }
+
   /** Ends what the others were given. */
-  heal(): void;
+  heal(): void {
+    for (const agent of [...this.#fates.keys()]) this.#pardon(agent);
+  }
 }
 
-/** Heals the core and freezes the rest. Undefined when no majority has its disks. */
+/** Heals a core and freezes the rest. Undefined when no majority has its disks. */
 export function freeze(world: RaftWorld): Frozen | undefined {
   const { simulation, fleet } = world;
   const random = simulation.random("core");
@@ -29,11 +64,7 @@ export function freeze(world: RaftWorld): Frozen | undefined {
     const without = core.filter((one) => one !== id);
     if (fleet.isMajority(configuration, without)) core.splice(core.indexOf(id), 1);
   }
-  const agents = core.map((id) => machineOf(world, id)!);
-  const others = fleet.all.filter((agent) => !agents.includes(agent));
-  fleet.heal(agents);
-  const cuts = others.map((agent) => condemn(simulation, agent, agents));
-  return { core: agents, heal: () => cuts.forEach((fault) => fault?.heal()) };
+  return new Frozen(world, core.map((id) => machineOf(world, id)!));
 }
 
 function machineOf(world: RaftWorld, id: number): Agent | undefined {

@@ -5,14 +5,13 @@
  */
 import { createSimulation, type Simulation } from "../../../src/runtime/sim/simulation.ts";
 import { judgeHistory } from "../linearizability/report.ts";
-import type { Agent } from "./agent.ts";
 import { watchBounds } from "./bounds.ts";
 import { Connections, KvWorker } from "./client.ts";
 import { DiskFaults } from "./disk_faults.ts";
 import { inspect } from "./inspector.ts";
 import { LeaderFaults } from "./leader_faults.ts";
 import { LeaseHolder } from "./lease_holder.ts";
-import { freeze } from "./liveness.ts";
+import { freeze, type Frozen } from "./liveness.ts";
 import { Operator } from "./operator.ts";
 import { chaosMostMs, chaosUntilMs, drawPlan, type RunPlan } from "./plan.ts";
 import { replayLine, Verdict } from "./verdict.ts";
@@ -94,7 +93,7 @@ async function runPlan(world: RaftWorld, plan: RunPlan): Promise<RaftRun> {
   disks.stop();
   world.calm = true;
   const frozen = freeze(world);
-  if (frozen !== undefined) await demandProgress(world, frozen.core);
+  if (frozen !== undefined) await demandProgress(world, frozen);
   frozen?.heal();
   world.core = undefined;
   fleet.heal();
@@ -124,14 +123,15 @@ async function runPlan(world: RaftWorld, plan: RunPlan): Promise<RaftRun> {
 }
 
 /** Writes through the core are answered, although all the others are out of order. */
-async function demandProgress(world: RaftWorld, core: readonly Agent[]): Promise<void> {
+async function demandProgress(world: RaftWorld, frozen: Frozen): Promise<void> {
   const { history, simulation, fleet } = world;
-  world.core = core;
+  world.core = frozen.core;
   world.mark("progress without a minority");
   const sinceMs = simulation.nowMs;
   await until(world, "a majority makes progress", progressMs, () => {
     // A change that was under way may have made one of the lost machines a voter.
     if (!fleet.hasMajority) return true;
+    frozen.follow();
     const answered = history.operations.filter(({ callMs, output, input }) =>
       callMs >= sinceMs && output?.succeeded === true &&
       input.success.some(({ kind }) => kind === "put")

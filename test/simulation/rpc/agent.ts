@@ -305,6 +305,9 @@ export function configOf(world: World, runtime: Runtime, name: string): Config {
       node: { name, data: "/var/lib/covey", listen: [`tcp://0.0.0.0:${meshPort}`] },
       tls: { mode: "off" },
       admin: { enabled: false },
+      // Consensus has a simulation of its own.
+      raft: { enabled: false },
+      kv: { enabled: false },
       rpc: world.plan.rpc.get(name)!,
     },
     environment: false,
