@@ -68,10 +68,16 @@ function say(text: string): void {
 const passedLines =
   /^(?:\(pass\) .*|.* \.\.\. ok \([^)]*\)|running \d+ tests? from .*|Check .*|Stack backtrace:|\s+0: <unknown>)\n?/gm;
 
+/** What a test has measured or counted, for people: such lines are shown when it passed, too. */
+const measuredLines = /^measured: (.*)$/gm;
+
 function sayStep(ok: boolean, name: string, note: string, end: StepEnd): void {
   const mark = ok ? "ok  " : "FAIL";
   say(`${mark} ${name.padEnd(34)} ${note.padEnd(30)} ${formatDuration(end.milliseconds)}`);
-  if (ok) return;
+  if (ok) {
+    for (const [, line] of end.output.matchAll(measuredLines)) say(`     ${line}`);
+    return;
+  }
   const output = end.output.replace(passedLines, "").replace(/\n{3,}/g, "\n\n").trim();
   if (output !== "") say(output.replace(/^/gm, "     "));
   if (end.trouble !== undefined) say(`     ${name}: ${end.trouble}`);
