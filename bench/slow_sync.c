@@ -1,8 +1,8 @@
 /*
- * Runs a program whose every fsync(2) and fdatasync(2) is counted and may be made late, without
- * privileges and without the program's knowledge: a seccomp filter hands these calls to a
- * supervisor, which lets them go on when it is time (seccomp_unotify(2)). Works for programs that
- * do not go through the C library as well.
+ * Runs a program whose every fsync(2), fdatasync(2) and pwrite(2) to a file that was opened with
+ * O_SYNC or O_DSYNC is counted and may be made late, without privileges and without the program's
+ * knowledge: a seccomp filter hands these calls to a supervisor, which lets them go on when it is
+ * time (seccomp_unotify(2)). Works for programs that do not go through the C library as well.
  *
  *   slow_sync CONTROL PROGRAM [ARGUMENT...]
  *
@@ -66,10 +66,25 @@ static uint64_t due_ms(const volatile struct control *control) {
   return due;
 }
 
+/* Whether this is a call that ends when its data is durable. */
+static int is_sync(const struct seccomp_notif *request) {
+  if (request->data.nr != __NR_pwrite64) return 1;
+  char path[64], line[128];
+  snprintf(path, sizeof path, "/proc/%u/fdinfo/%d", request->pid, (int)request->data.args[0]);
+  FILE *info = fopen(path, "r");
+  if (info == NULL) return 0;
+  unsigned flags = 0;
+  while (fgets(line, sizeof line, info) != NULL && sscanf(line, "flags: %o", &flags) != 1) {
+  }
+  fclose(info);
+  return (flags & O_DSYNC) != 0;
+}
+
 static int install_filter(void) {
   struct sock_filter filter[] = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_fdatasync, 1, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_fdatasync, 2, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_pwrite64, 1, 0),
       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_fsync, 0, 1),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
@@ -133,9 +148,10 @@ static void supervise(int listener, volatile struct control *control) {
     if (ready.revents & POLLIN) {
       memset(request, 0, sizes.seccomp_notif);
       if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, request) == 0) {
-        __atomic_add_fetch(&control->syncs, 1, __ATOMIC_RELAXED);
+        int sync = is_sync(request);
+        if (sync) __atomic_add_fetch(&control->syncs, 1, __ATOMIC_RELAXED);
         ids[pending] = request->id;
-        dues[pending++] = due_ms(control);
+        dues[pending++] = sync ? due_ms(control) : 0;
       }
     }
     now = now_ms();

@@ -81,7 +81,7 @@ export class SyncControl {
     writeSync(this.#descriptor, new Uint8Array(words.buffer), 0, syncsAt, 0);
   }
 
-  /** Calls of fsync and fdatasync so far. */
+  /** Calls of fsync and fdatasync so far, and writes that are durable when they end. */
   get syncs(): number {
     const count = new BigUint64Array(1);
     readSync(this.#descriptor, new Uint8Array(count.buffer), 0, 8, syncsAt);
