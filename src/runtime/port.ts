@@ -334,10 +334,7 @@ export interface Disk {
   open(path: string, options: OpenOptions): Promise<DiskFile>;
   /** The whole file; `too-large` above `bytesMax`. */
   readFile(path: string, bytesMax: number): Promise<Uint8Array>;
-  /**
-   * Replaces a file so that after a crash either the old or the new content is there: temporary
-   * file, sync, rename, directory sync.
-   */
+  /** A crash leaves the old or the new content: temporary file, sync, rename, directory sync. */
   replaceFile(path: string, bytes: Uint8Array, mode?: number): Promise<void>;
   /** Atomic; durable only after `syncDirectory` of the folder. Replaces what is at `to`. */
   rename(from: string, to: string): Promise<void>;
@@ -369,6 +366,8 @@ export interface OpenOptions {
   /** With `create`: fail with `exists` when it is there. */
   readonly exclusive?: boolean;
   readonly truncate?: boolean;
+  /** O_DSYNC: a write resolves when its bytes are durable. What a failed one left is unknown. */
+  readonly durable?: boolean;
   /** Permission bits of a new file, default 0o600. */
   readonly mode?: number;
 }
@@ -444,8 +443,8 @@ export interface Host {
   environmentNames(prefix: string): string[];
   onSignal(name: SignalName, callback: () => void): Subscription;
   memory(): MemoryUsage;
-  /** Much was dropped: the engine may collect it, beside everything else. May do nothing. */
-  collectGarbage(): void;
+  /** Much was dropped: the engine may collect it beside the rest; `all`: what is old, too. */
+  collectGarbage(all?: boolean): void;
   /** The process's limit of open descriptors, read once. */
   readonly descriptorsMax: number;
   /** Whether standard output or error is a terminal. */

@@ -98,6 +98,23 @@ function fileCases(harness: Harness): void {
     await file.close();
   });
 
+  compliance(harness, "disk: durable writes and appends are like others", async (world) => {
+    const path = `${world.directory}/file`;
+    const file = await world.runtime.disk.open(path, { ...everyday, durable: true });
+    const bytes = pattern(200_000);
+    await file.append(bytes.subarray(0, 150_000));
+    await file.write(bytes.subarray(100_000), 100_000);
+    sameBytes(await content(file), bytes, "written");
+    await file.write(text("xx"), 3);
+    await file.sync();
+    assert.deepEqual((await content(file)).subarray(3, 5), text("xx"));
+    await file.close();
+    const readable = { write: true, durable: true };
+    const only = await world.runtime.disk.open(path, readable);
+    assert.equal(await kindOf(only.read(new Uint8Array(1), 0)), "io");
+    await only.close();
+  });
+
   compliance(harness, "disk: truncate cuts and grows", async (world) => {
     const file = await world.runtime.disk.open(`${world.directory}/file`, everyday);
     await file.append(text("0123456789"));

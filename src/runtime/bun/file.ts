@@ -5,11 +5,12 @@ import { diskError } from "./error.ts";
 
 /** Opens; see the port. */
 export async function openFile(path: string, options: OpenOptions): Promise<DiskFile> {
-  const { O_CREAT, O_EXCL, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY } = fs.constants;
+  const { O_CREAT, O_DSYNC, O_EXCL, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY } = fs.constants;
   let flags = options.write ? (options.read ? O_RDWR : O_WRONLY) : O_RDONLY;
   if (options.create) flags |= O_CREAT;
   if (options.create && options.exclusive) flags |= O_EXCL;
   if (options.truncate) flags |= O_TRUNC;
+  if (options.durable) flags |= O_DSYNC;
   try {
     const handle = await fs.promises.open(path, flags, options.mode ?? 0o600);
     return new BunFile(handle, path);

@@ -6,11 +6,14 @@ import { encodeText } from "../../base/bytes.ts";
 import { codeOf } from "../error.ts";
 import { type Host, NetError, type SignalName, type Subscription } from "../port.ts";
 import { spawn } from "./child.ts";
+import { Collector } from "./collector.ts";
+import { bunEngine } from "./engine.ts";
 import { netError } from "./error.ts";
 
 /** This process. */
 export function createHost(descriptorsMax: number): Host {
   const stdout = new StandardOutput();
+  const collector = new Collector(bunEngine());
   return {
     args: process.argv.slice(2),
     pid: process.pid,
@@ -28,8 +31,8 @@ export function createHost(descriptorsMax: number): Host {
     environmentNames: (prefix) =>
       Object.keys(process.env).filter((name) => name.startsWith(prefix)),
     onSignal,
-    collectGarbage() {
-      Bun.gc(false);
+    collectGarbage(all = false) {
+      collector.collect(all);
     },
     memory() {
       const usage = process.memoryUsage();

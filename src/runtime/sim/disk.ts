@@ -12,7 +12,7 @@ import {
   type DiskStat,
   type OpenOptions,
 } from "../port.ts";
-import type { FileNode } from "./file_node.ts";
+import type { FileNode, SyncPass } from "./file_node.ts";
 import { never } from "./never.ts";
 import { SimFile } from "./open_file.ts";
 import { splitPath } from "./path.ts";
@@ -51,6 +51,11 @@ interface InterruptibleWrite {
   readonly bytes: Uint8Array;
   /** Undefined appends. */
   readonly position: number | undefined;
+}
+
+interface WriteOptions extends Omit<InterruptibleWrite, "file"> {
+  /** Whether it answers only when the bytes are durable. */
+  readonly isDurable: boolean;
 }
 
 export class ProcessDisk implements Disk {
@@ -261,20 +266,40 @@ export class ProcessDisk implements Disk {
   }
 
   /** A write at a position, or at the end when that is undefined. */
-  write(file: FileNode, path: string, options: Omit<InterruptibleWrite, "file">): Promise<void> {
+  async write(
+    file: FileNode,
+    path: string,
+    { isDurable, ...options }: WriteOptions,
+  ): Promise<void> {
     const write: InterruptibleWrite = { file, ...options };
     const { bytes, position } = options;
     if (!this.#process.dead) this.#writes.add(write);
-    return this.call(
+    const pass = await this.call(
       position === undefined ? "append" : "write",
       `${path} ${position ?? "end"}`,
       () => {
         this.#writes.delete(write);
         this.store.maybeFail("write", path);
-        this.store.write(file, path, { bytes, position: position ?? file.size });
+        const from = position ?? file.size;
+        this.store.write(file, path, { bytes, position: from });
+        return isDurable ? file.beginSyncOf(from, from + bytes.length) : undefined;
       },
       write,
     );
+    if (pass !== undefined) await this.sync(file, path, pass);
+  }
+
+  /** Waits until what the pass covers is durable. */
+  sync(file: FileNode, path: string, pass: SyncPass): Promise<void> {
+    return this.call("sync", path, () => {
+      try {
+        this.store.maybeFail("sync", path);
+      } catch (error) {
+        file.failSync(pass);
+        throw error;
+      }
+      file.endSync(pass);
+    });
   }
 
   /**

@@ -11,10 +11,12 @@ export const sectorBytes = 512;
 /** Sectors that one sync call covers, with their content before. Null stands for zeros. */
 type Undo = Map<number, Uint8Array | null>;
 
-/** A sync that has been called and has not answered yet. */
+/** A sync, or a durable write, that has been called and has not answered yet. */
 export interface SyncPass {
   readonly undo: Undo;
   readonly size: number;
+  /** Whether it covers all that was written before it. */
+  readonly isWhole: boolean;
 }
 
 /** How a crash treated what was not durable. */
@@ -77,8 +79,21 @@ export class FileNode {
 
   /** A sync call takes everything that was written before it. */
   beginSync(): SyncPass {
-    const pass: SyncPass = { undo: this.#dirty, size: this.size };
+    const pass: SyncPass = { undo: this.#dirty, size: this.size, isWhole: true };
     this.#dirty = new Map();
+    this.#passes.push(pass);
+    return pass;
+  }
+
+  /** A durable write takes the sectors that it has written, and the length that they need. */
+  beginSyncOf(from: number, end: number): SyncPass {
+    const undo: Undo = new Map();
+    for (const [sector, before] of this.#dirty) {
+      if ((sector + 1) * sectorBytes <= from || sector * sectorBytes >= end) continue;
+      undo.set(sector, before);
+      this.#dirty.delete(sector);
+    }
+    const pass: SyncPass = { undo, size: Math.max(end, this.#durableSize), isWhole: false };
     this.#passes.push(pass);
     return pass;
   }
@@ -87,10 +102,21 @@ export class FileNode {
     const index = this.#passes.indexOf(pass);
     // A later call that has answered covered this one already.
     if (index < 0) return;
+    if (!pass.isWhole) return this.#endSyncOf(pass, index);
     for (const covered of this.#passes.splice(0, index + 1)) {
       for (const sector of covered.undo.keys()) this.#lost.delete(sector);
     }
     this.#durableSize = pass.size;
+  }
+
+  #endSyncOf({ undo, size }: SyncPass, index: number): void {
+    this.#passes.splice(index, 1);
+    for (const sector of undo.keys()) {
+      this.#lost.delete(sector);
+      // What an earlier call has under way of it is older, and has been overtaken.
+      for (const earlier of this.#passes.slice(0, index)) earlier.undo.delete(sector);
+    }
+    this.#durableSize = Math.max(this.#durableSize, size);
   }
 
   /**

@@ -17,6 +17,10 @@ export class SimFile implements DiskFile {
     this.#options = options.open;
   }
 
+  get #isDurable(): boolean {
+    return this.#options.durable === true;
+  }
+
   read(target: Uint8Array, position: number): Promise<number> {
     return this.#disk.call("read", `${this.#path} ${position} ${target.length}`, () => {
       this.#check("read");
@@ -27,12 +31,13 @@ export class SimFile implements DiskFile {
 
   async write(bytes: Uint8Array, position: number): Promise<void> {
     this.#check("write");
-    await this.#disk.write(this.#file, this.#path, { bytes, position });
+    await this.#disk.write(this.#file, this.#path, { bytes, position, isDurable: this.#isDurable });
   }
 
   async append(bytes: Uint8Array): Promise<void> {
     this.#check("write");
-    await this.#disk.write(this.#file, this.#path, { bytes, position: undefined });
+    const isDurable = this.#isDurable;
+    await this.#disk.write(this.#file, this.#path, { bytes, position: undefined, isDurable });
   }
 
   size(): Promise<number> {
@@ -52,16 +57,7 @@ export class SimFile implements DiskFile {
   async sync(): Promise<void> {
     this.#check(undefined);
     // What counts is what was written when the call was made, not when it answers.
-    const pass = this.#file.beginSync();
-    await this.#disk.call("sync", this.#path, () => {
-      try {
-        this.#disk.store.maybeFail("sync", this.#path);
-      } catch (error) {
-        this.#file.failSync(pass);
-        throw error;
-      }
-      this.#file.endSync(pass);
-    });
+    await this.#disk.sync(this.#file, this.#path, this.#file.beginSync());
   }
 
   close(): Promise<void> {
