@@ -64,6 +64,8 @@ export interface ServeOptions {
 
 /** How often connections are looked at for stalls and signs of life. */
 const sweepMs = 1000;
+/** How often it is looked who has read the goodbye. */
+const partingMs = 5;
 /** Buffers for output, shared by all connections of a server. */
 const bufferBytes = 64 << 10;
 const buffersFreeMax = 16;
@@ -149,6 +151,22 @@ export class RpcServer {
       });
     } catch (error) {
       throw cannotListen(options.address, error);
+    }
+  }
+
+  /**
+   * Before the stop: no new connections, and covey clients make their next calls elsewhere. What
+   * they sent until they knew is taken yet; other clients' new calls are answered `unavailable`.
+   * Resolves when it has come, or when the time is over.
+   */
+  async announce(limitMs: number): Promise<void> {
+    const { clock } = this.#options;
+    const untilMs = clock.monotonicMs() + limitMs;
+    for (const listener of this.#listeners) listener.stop();
+    for (const link of this.#links) link.announce();
+    const wait = (): boolean => [...this.#links].some(({ hasParted }) => !hasParted);
+    while (wait() && clock.monotonicMs() < untilMs) {
+      await new Promise<void>((resolve) => clock.timer(partingMs, () => resolve(), undefined));
     }
   }
 

@@ -62,6 +62,8 @@ export class ServerLink extends Link<CallOf> implements ServerEvents<RoutedMetho
   #handshake: Timer | undefined = undefined;
   #early: Uint8Array[] | undefined = undefined;
   #draining = false;
+  /** Answers that had come when the goodbye was said. */
+  #pongs = 0;
   /** Handlers that have not come back, those whose call is over included. */
   #running = 0;
   /** Of the method whose handler was entered last. */
@@ -131,6 +133,23 @@ export class ServerLink extends Link<CallOf> implements ServerEvents<RoutedMetho
     this.#early = undefined;
     for (const chunk of early) if (this.isOpen) this.#read(chunk);
     this.hold(false);
+  }
+
+  /**
+   * Tells a covey client to make its next calls elsewhere, and asks for a sign that it knows. Others
+   * cannot be told but by a refusal.
+   */
+  announce(): void {
+    if (!this.machine.extended) return this.drain();
+    this.machine.announce();
+    this.#pongs = this.machine.pongs;
+    this.machine.ping(this.clock.monotonicMs());
+    this.flush();
+  }
+
+  /** What a covey client sent before it knew has come; more will not. */
+  get hasParted(): boolean {
+    return !this.machine.extended || this.machine.pongs > this.#pongs;
   }
 
   /** Refuses new calls, tells a covey client, lets what runs finish, and closes after it. */

@@ -284,6 +284,9 @@ test("a ping is answered, and the answer ends the waiting", () => {
   const client = new ClientHarness().agree();
   client.machine.ping(5);
   assert.equal(client.machine.pingSentMs, 5);
+  // The first one is still unanswered, and late by its own time.
+  client.machine.ping(9);
+  assert.equal(client.machine.pingSentMs, 5);
   client.receive(frame(1, 5, 0));
   assert.equal(client.machine.pingSentMs, -Infinity);
 });

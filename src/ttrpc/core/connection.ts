@@ -55,6 +55,7 @@ export abstract class Connection<C extends Call> extends FrameOutput<C> implemen
   #broken = false;
   /** When a ping was sent that has no answer yet; -Infinity when none is out. */
   pingSentMs = -Infinity;
+  pongs = 0;
   /** When the peer was last heard. */
   heardMs = 0;
 
@@ -220,10 +221,10 @@ export abstract class Connection<C extends Call> extends FrameOutput<C> implemen
     this.#overfull?.forget(call, flow);
   }
 
-  /** Asks the peer for a sign of life; only on an extended connection. */
+  /** Asks for a sign of life; only on an extended connection. Of several the first is judged. */
   ping(nowMs: number): void {
     assert(this.agreed, "pings are sent to peers that agreed to them");
-    this.pingSentMs = nowMs;
+    if (this.pingSentMs === -Infinity) this.pingSentMs = nowMs;
     this.writeFrame(1, FrameType.ping, 0, none);
   }
 
@@ -418,6 +419,7 @@ export abstract class Connection<C extends Call> extends FrameOutput<C> implemen
       this.writeFrame(1, FrameType.pong, 0, none);
     } else if (type === FrameType.pong) {
       this.pingSentMs = -Infinity;
+      this.pongs++;
     } else if (type === FrameType.window && end - start === 4) {
       const call = this.calls.get(streamId);
       if (call?.flow === undefined) return;

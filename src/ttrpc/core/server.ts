@@ -95,6 +95,8 @@ export class ServerConnection<T> extends Connection<ServerCall<T>> {
   #owesAgreement = false;
   /** Ids whose client may still send although the call is over. */
   #lingering: Set<number> | undefined = undefined;
+  /** The client is to make its next calls elsewhere. */
+  #announced = false;
   #draining = false;
 
   constructor(options: ServerOptions<T>, events: ServerEvents<T>) {
@@ -106,11 +108,17 @@ export class ServerConnection<T> extends Connection<ServerCall<T>> {
     this.#mayExtend = options.extensions;
   }
 
+  /** A covey client is told to make its next calls elsewhere; those that come are taken yet. */
+  announce(): void {
+    if (this.#announced) return;
+    this.#announced = true;
+    if (this.agreed) this.writeFrame(1, FrameType.goaway, 0, none);
+  }
+
   /** From now on new requests are answered `unavailable`; a covey client is told so. */
   drain(): void {
-    if (this.#draining) return;
     this.#draining = true;
-    if (this.agreed) this.writeFrame(1, FrameType.goaway, 0, none);
+    this.announce();
   }
 
   /**
@@ -399,7 +407,7 @@ export class ServerConnection<T> extends Connection<ServerCall<T>> {
     this.agreed = true;
     this.peerWindowBytes = this.#offeredWindowBytes;
     this.#offeredWindowBytes = undefined;
-    if (this.#draining) this.writeFrame(1, FrameType.goaway, 0, none);
+    if (this.#announced) this.writeFrame(1, FrameType.goaway, 0, none);
   }
 
   /** Field 100 of a response: the agreement that is owed, and metadata for a covey client. */
