@@ -60,10 +60,7 @@ export async function openStorage(parts: StorageParts, owner: LogOwner): Promise
     if (tail !== "clean") {
       logger.warning("the end of the log was torn by a crash and has been cut off", { tail });
     }
-    const store = await SnapshotStore.open(disk, {
-      directory: `${directory}/snapshots`,
-      logId: log.id,
-    });
+    const store = await openStore(disk, log, `${directory}/snapshots`);
     return {
       log,
       store,
@@ -77,5 +74,36 @@ export async function openStorage(parts: StorageParts, owner: LogOwner): Promise
       `the log in ${directory} cannot be opened: ${error.message}`,
       { cause: error },
     );
+  }
+}
+
+/**
+ * What is lost or damaged on this disk the others still have: the replica is replaced by a new one.
+ * `address` is where the others reach this node.
+ */
+export function withRemedy(
+  error: unknown,
+  { replica, address }: { readonly replica: number; readonly address: string },
+): unknown {
+  if (!(error instanceof LogError) || (error.kind !== "damaged" && error.kind !== "lost")) {
+    return error;
+  }
+  return error.with(
+    `run "covey raft remove ${replica}" on another node, empty this node's data directory, start ` +
+      `it, and run "covey raft add ${address}" on another node`,
+  );
+}
+
+/** A log without its snapshots is of no use, and must not stay open. */
+async function openStore(
+  disk: Disk,
+  log: WriteAheadLog,
+  directory: string,
+): Promise<SnapshotStore> {
+  try {
+    return await SnapshotStore.open(disk, { directory, logId: log.id });
+  } catch (error) {
+    await log.close();
+    throw error;
   }
 }

@@ -47,6 +47,8 @@ export class LogError extends CoveyError {
   /** Bytes from the beginning of the file. */
   readonly offset: number | undefined;
   readonly group: number | undefined;
+  /** The message without the place. */
+  readonly problem: string;
 
   constructor(kind: LogErrorKind, place: LogErrorPlace, message: string, cause?: unknown) {
     const at = place.offset === undefined ? "" : ` at byte ${place.offset}`;
@@ -56,5 +58,11 @@ export class LogError extends CoveyError {
     this.file = place.file;
     this.offset = place.offset;
     this.group = place.group;
+    this.problem = message;
+  }
+
+  /** The same, and behind it what to do. */
+  with(remedy: string): LogError {
+    return new LogError(this.kind, this, `${this.problem}: ${remedy}`, this.cause);
   }
 }

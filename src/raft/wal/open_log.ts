@@ -53,7 +53,12 @@ export async function openLog(
   if (sequences.length === 0) throw lost(directory);
   const recovered = await recover(disk, files, { sequences, logId });
   const log = new WriteAheadLog({ disk, random, files, owner, logId, options }, recovered);
-  await log.begin();
+  try {
+    await log.begin();
+  } catch (error) {
+    await log.close();
+    throw error;
+  }
   return { log, groups: recovered.groups, tail: recovered.tail };
 }
 

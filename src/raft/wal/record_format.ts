@@ -1,11 +1,12 @@
 /**
- * The numbers of the log's format, version 1. The bytes are described in
- * docs/reference/raft_log.md; golden files under test/golden/raft_log/v1 hold them for ever.
+ * The numbers of the log's format. The bytes are described in docs/reference/raft_log.md; golden
+ * files under test/golden/raft_log hold those of each version for ever.
  * Integers of fixed width are little-endian; a varint has seven bits a byte, the lowest first, the
  * eighth bit set on all but the last byte, and is at most 2^53 - 1.
  */
 
-export const formatVersion = 1;
+/** Of a segment's header: version 1 did not say how long the file is. */
+export const formatVersion = 2;
 export const recordVersion = 1;
 
 /** "COVEYWAL". */
@@ -31,6 +32,8 @@ export const RecordType = {
   checkpoint: 7,
   /** Closes a batch. A byte that is rare in text and in small numbers: recovery searches for it. */
   batchFrame: 0xb7,
+  /** Behind the last batch of a segment: the next segment is durable, and the log goes on there. */
+  endFrame: 0xb8,
 } as const;
 export type RecordType = (typeof RecordType)[keyof typeof RecordType];
 

@@ -1,7 +1,7 @@
 /**
  * Reads a log back: whose it is, which segments there are, what they say. What is read counts as
- * durable only after the last batch has been written once more and synced: a process whose sync
- * failed leaves pages in the kernel's cache that look clean and are not on the disk.
+ * durable only after the last batch has been written once more: a process that was killed, or whose
+ * write failed, leaves pages in the kernel's cache that are not on the disk, and may look clean.
  */
 import type {
   Configuration,
@@ -11,10 +11,11 @@ import type {
   SnapshotMeta,
   Term,
 } from "../core/types.ts";
-import type { Disk, DiskFile } from "../../runtime/port.ts";
+import type { Disk, DiskFile, OpenOptions } from "../../runtime/port.ts";
 import { equalBytes } from "../../base/bytes.ts";
 import { LogError } from "./error.ts";
 import { configurationOf, type EntrySink, type GroupState, Ledger } from "./group_state.ts";
+import { orClose } from "./or_close.ts";
 import { RecordBuffer } from "./record_buffer.ts";
 import { segmentHeaderBytes } from "./record_format.ts";
 import { type ScanResult, scanSegment, type Tail } from "./scan.ts";
@@ -54,13 +55,20 @@ export async function recover(
   const ledger = new Ledger();
   const entries = new EntryCollector();
   let before: ScanResult | undefined;
+  /** Of the segment before the last. */
+  let ended: ScanResult | undefined;
   let bytes = new Uint8Array(0);
+  /** One array for all segments: each new one costs the kernel as much as the reading. */
+  let room = bytes;
   for (let at = 0; at < sequences.length; at++) {
     const header = headers[at];
     const file = files.segmentPath(sequences[at]);
     const next = headers.at(at + 1);
     if (before !== undefined) checkJoint(file, header, before);
-    bytes = await readWhole(disk, file);
+    bytes = await readWhole(disk, file, room);
+    if (bytes.length > room.length) room = bytes;
+    checkLength(file, header, bytes.length);
+    ended = before;
     before = scanSegment({
       file,
       bytes,
@@ -76,40 +84,74 @@ export async function recover(
   const groups = [...ledger.groups.values()].map((group) => {
     return recoveredGroup(group, entries.of(group.id), files.segmentPath(sequences[0]));
   });
-  const file = await disk.open(path, { read: true, write: true });
+  const torn = last.tail !== "clean";
+  const file = await disk.open(path, durably);
   const writer = new SegmentWriter(
     { sequence: sequences[sequences.length - 1], path, file, capacity: bytes.length },
     bytes.slice(0, segmentHeaderBytes),
     { chain: last.chain, offset: last.end },
   );
-  let { batch } = last;
-  const torn = last.tail !== "clean";
-  if (torn) {
-    // An empty batch in the torn one's place, so that its remains bear a number of the past.
-    const empty = new RecordBuffer(64);
-    const offset = writer.seal(empty, batch, undefined);
-    await writer.file.write(empty.bytes.slice(0, empty.length), offset);
-    batch++;
-  }
-  if (!last.sealed) {
+  await orClose(file, async () => {
     await file.write(bytes.slice(last.lastBatchAt, last.end), last.lastBatchAt);
     await disk.syncDirectory(files.directory);
-  }
-  if (torn || !last.sealed) await file.sync();
+    const before = headers.at(-2);
+    if (before !== undefined && ended !== undefined) {
+      await endAgain(disk, files, { sequence: before.sequence, ended });
+    }
+    if (!torn) return;
+    // An empty batch in the torn one's place, so that its remains bear a number of the past.
+    const empty = new RecordBuffer(64);
+    const offset = writer.seal(empty, last.batch, undefined);
+    await file.write(empty.bytes.slice(0, empty.length), offset);
+  });
   return {
     ledger,
     groups,
     oldest: sequences[0],
     writer,
-    batch,
+    batch: torn ? last.batch + 1 : last.batch,
     sealed: last.sealed || torn,
     tail: last.tail,
   };
 }
 
+const durably: OpenOptions = { read: true, write: true, durable: true };
+
+/** A crash may have come before the segment before the last said that it is not the last. */
+async function endAgain(
+  disk: Disk,
+  files: SegmentFiles,
+  { sequence, ended }: { readonly sequence: number; readonly ended: ScanResult },
+): Promise<void> {
+  const path = files.segmentPath(sequence);
+  const file = await disk.open(path, durably);
+  await orClose(file, async () => {
+    const header = new Uint8Array(segmentHeaderBytes);
+    await file.read(header, 0);
+    const at = { chain: ended.chain, offset: ended.end };
+    const writer = new SegmentWriter(
+      { sequence, path, file, capacity: await file.size() },
+      header,
+      at,
+    );
+    await writer.writeEnd(ended.batch);
+  });
+  await file.close();
+}
+
+/** Files are made in full length, and durable in it before they become segments. */
+function checkLength(file: string, { capacity }: SegmentHeader, length: number): void {
+  if (length >= capacity) return;
+  throw new LogError(
+    "damaged",
+    { file, offset: length },
+    `ends here, and it was made with ${capacity} bytes: it has been cut off`,
+  );
+}
+
 /** Whether the segment holds nothing but its first batch, and that one no groups. */
 export async function isUnused(disk: Disk, file: string): Promise<boolean> {
-  const bytes = await readWhole(disk, file);
+  const bytes = await readWhole(disk, file, new Uint8Array(0));
   const header = headerOf(file, bytes);
   const ledger = new Ledger();
   const { batch } = scanSegment({
@@ -124,12 +166,17 @@ export async function isUnused(disk: Disk, file: string): Promise<boolean> {
   return header.sequence === 1 && batch === header.firstBatch + 1 && ledger.groups.size === 0;
 }
 
-async function readWhole(disk: Disk, path: string): Promise<Uint8Array<ArrayBuffer>> {
+/** In `room`, if it is large enough. */
+async function readWhole(
+  disk: Disk,
+  path: string,
+  room: Uint8Array<ArrayBuffer>,
+): Promise<Uint8Array<ArrayBuffer>> {
   const file = await disk.open(path, { read: true });
   try {
-    const bytes = new Uint8Array(await file.size());
-    const read = await file.read(bytes, 0);
-    return read === bytes.length ? bytes : bytes.slice(0, read);
+    const size = await file.size();
+    const bytes = size <= room.length ? room.subarray(0, size) : new Uint8Array(size);
+    return bytes.subarray(0, await file.read(bytes, 0));
   } finally {
     await file.close();
   }

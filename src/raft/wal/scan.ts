@@ -20,7 +20,7 @@ import {
   sectorBytes,
   segmentHeaderBytes,
 } from "./record_format.ts";
-import { chainStart, FrameSeal } from "./segment.ts";
+import { chainStart, FrameSeal, segmentName } from "./segment.ts";
 
 export interface ScanOptions {
   readonly file: string;
@@ -69,6 +69,7 @@ export function scanSegment(options: ScanOptions): ScanResult {
   while (at !== options.end) {
     const found = readBatch(bytes, seal, { at, chain, batch });
     if (typeof found === "number") {
+      if (options.end === undefined) checkNewest(options, seal, at);
       return {
         end: at,
         chain,
@@ -97,6 +98,16 @@ export function scanSegment(options: ScanOptions): ScanResult {
     }
   }
   return { end: at, chain, batch, lastBatchAt, sealed, tail: "clean" };
+}
+
+/** A segment that says that the log goes on in the next one is not the newest. */
+function checkNewest({ file, bytes, sequence }: ScanOptions, seal: FrameSeal, at: number): void {
+  if (seal.read(bytes, at, RecordType.endFrame) === undefined) return;
+  throw new LogError(
+    "damaged",
+    { file: `${file.slice(0, file.lastIndexOf("/") + 1)}${segmentName(sequence + 1)}` },
+    `is missing: segment ${sequence} says that the log goes on there`,
+  );
 }
 
 interface BatchStart {

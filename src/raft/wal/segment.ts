@@ -39,6 +39,8 @@ export interface SegmentHeader {
   /** The chain's value where the segment before this one ended, and where that was; 0 for none. */
   readonly previousChain: number;
   readonly previousEnd: number;
+  /** Bytes that the file has had since it was made; 0 in a header of version 1. */
+  readonly capacity: number;
 }
 
 export function encodeSegmentHeader(header: SegmentHeader): Uint8Array {
@@ -53,6 +55,7 @@ export function encodeSegmentHeader(header: SegmentHeader): Uint8Array {
   putU64(bytes, 40, header.firstBatch);
   putU32(bytes, 48, header.previousChain);
   putU32(bytes, 52, header.previousEnd);
+  putU32(bytes, 56, header.capacity);
   putU32(bytes, 60, crc32c(bytes, 0, 60));
   return bytes;
 }
@@ -76,7 +79,7 @@ export function decodeSegmentHeader(bytes: Uint8Array): SegmentHeader | HeaderPr
         "run the newer covey that wrote it",
     };
   }
-  if (version !== formatVersion || getU16(bytes, 10) !== segmentHeaderBytes) {
+  if (version < 1 || getU16(bytes, 10) !== segmentHeaderBytes) {
     return damaged(`has format ${version}, which does not exist`);
   }
   if (getU32(bytes, 60) !== crc32c(bytes, 0, 60)) return damaged("its header is damaged");
@@ -90,6 +93,7 @@ export function decodeSegmentHeader(bytes: Uint8Array): SegmentHeader | HeaderPr
     firstBatch,
     previousChain: getU32(bytes, 48),
     previousEnd: getU32(bytes, 52),
+    capacity: version === 1 ? 0 : getU32(bytes, 56),
   };
 }
 
@@ -130,9 +134,14 @@ export class FrameSeal {
   }
 
   /** Writes the frame at `at` of the array, which is byte `offset` of the segment. */
-  write(bytes: Uint8Array, at: number, frame: Frame & { readonly offset: number }): number {
+  write(
+    bytes: Uint8Array,
+    at: number,
+    frame: Frame & { readonly offset: number },
+    type: FrameType = RecordType.batchFrame,
+  ): number {
     putU24(bytes, at + 4, frameBodyBytes);
-    bytes[at + 7] = RecordType.batchFrame;
+    bytes[at + 7] = type;
     bytes[at + 8] = recordVersion;
     putU48(bytes, at + 9, frame.batch);
     putU32(bytes, at + 15, frame.batchBytes);
@@ -143,11 +152,15 @@ export class FrameSeal {
   }
 
   /** The frame at this byte of the segment; undefined when there is none of this segment. */
-  read(bytes: Uint8Array, at: number): Frame | undefined {
+  read(
+    bytes: Uint8Array,
+    at: number,
+    type: FrameType = RecordType.batchFrame,
+  ): Frame | undefined {
     if (at + frameBytes > bytes.length || getU24(bytes, at + 4) !== frameBodyBytes) {
       return undefined;
     }
-    if (bytes[at + 7] !== RecordType.batchFrame) return undefined;
+    if (bytes[at + 7] !== type) return undefined;
     if (getU32(bytes, at) !== this.#checksum(bytes, at, at)) return undefined;
     return {
       version: bytes[at + 8],
@@ -162,6 +175,8 @@ export class FrameSeal {
     return crc32c(bytes, at + 4, at + frameBytes, crc32c(this.#place, 0, 4, this.#salted));
   }
 }
+
+type FrameType = typeof RecordType.batchFrame | typeof RecordType.endFrame;
 
 export interface Frame {
   readonly version?: number;

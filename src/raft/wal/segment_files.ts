@@ -4,6 +4,7 @@
  * a name is made durable before anything relies on it.
  */
 import { type Disk, DiskError, type DiskFile } from "../../runtime/port.ts";
+import { orClose } from "./or_close.ts";
 import { segmentName, segmentSequence, spareName, spareNumber } from "./segment.ts";
 
 /** Zeros are synced after so many, so that no batch waits for many of them. */
@@ -25,6 +26,8 @@ export interface SegmentFilesOptions {
 
 interface Spare {
   readonly name: string;
+  /** Found at the start: whoever made it may have been killed before its length was durable. */
+  readonly isFound: boolean;
 }
 
 export class SegmentFiles {
@@ -64,7 +67,7 @@ export class SegmentFiles {
       const { sizeBytes } = await this.#disk.stat(this.path(name));
       // One that a crash interrupted, or of another size than the configuration says now.
       if (sizeBytes !== this.#options.segmentBytes) await this.#disk.remove(this.path(name));
-      else this.#spares.push({ name });
+      else this.#spares.push({ name, isFound: true });
     }
     return sequences.sort((a, b) => a - b);
   }
@@ -72,16 +75,18 @@ export class SegmentFiles {
   /** A file of zeros that nobody uses yet, durable with its name. Throws `full`. */
   async addSpare(): Promise<void> {
     const name = await this.#makeZeros(this.#options.segmentBytes);
-    this.#spares.push({ name });
+    this.#spares.push({ name, isFound: false });
   }
 
-  /** A spare, opened, with its path; a new one when none is there or it must be larger. */
+  /** A spare, opened as durable; a new one when none is there or it must be larger. */
   async take(bytes: number): Promise<{ name: string; file: DiskFile; capacity: number }> {
     const { segmentBytes } = this.#options;
     const spare = bytes <= segmentBytes ? this.#spares.shift() : undefined;
     const capacity = Math.max(bytes, segmentBytes);
     const name = spare?.name ?? await this.#makeZeros(capacity);
-    const file = await this.#disk.open(this.path(name), { read: true, write: true });
+    const options = { read: true, write: true, durable: true };
+    const file = await this.#disk.open(this.path(name), options);
+    if (spare?.isFound === true) await orClose(file, () => file.sync());
     return { name, file, capacity };
   }
 
@@ -101,7 +106,7 @@ export class SegmentFiles {
     if (keep) await this.#disk.rename(path, this.path(name));
     else await this.#disk.remove(path);
     await this.#disk.syncDirectory(this.directory);
-    if (keep) this.#spares.push({ name });
+    if (keep) this.#spares.push({ name, isFound: false });
   }
 
   async #makeZeros(bytes: number): Promise<string> {
@@ -109,21 +114,24 @@ export class SegmentFiles {
     const path = this.path(name);
     const file = await this.#disk.open(path, { write: true, create: true, truncate: true });
     try {
-      const zeros = new Uint8Array(Math.min(pageBytes, bytes));
-      for (let at = 0, unsynced = 0; at < bytes; at += zeros.length) {
-        await file.write(zeros.subarray(0, Math.min(zeros.length, bytes - at)), at);
-        unsynced += zeros.length;
-        if (unsynced < zerosBytes && at + zeros.length < bytes) continue;
-        unsynced = 0;
-        await file.sync();
-      }
+      await orClose(file, () => writeZeros(file, bytes));
     } catch (error) {
-      await file.close();
       if (error instanceof DiskError && error.kind === "full") await this.#disk.remove(path);
       throw error;
     }
     await file.close();
     await this.#disk.syncDirectory(this.directory);
     return name;
+  }
+}
+
+async function writeZeros(file: DiskFile, bytes: number): Promise<void> {
+  const zeros = new Uint8Array(Math.min(pageBytes, bytes));
+  for (let at = 0, unsynced = 0; at < bytes; at += zeros.length) {
+    await file.write(zeros.subarray(0, Math.min(zeros.length, bytes - at)), at);
+    unsynced += zeros.length;
+    if (unsynced < zerosBytes && at + zeros.length < bytes) continue;
+    unsynced = 0;
+    await file.sync();
   }
 }

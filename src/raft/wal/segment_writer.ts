@@ -4,12 +4,13 @@ import { crc32c } from "../../base/crc32c.ts";
 import type { Ledger, RecordPlace } from "./group_state.ts";
 import type { RecordBuffer } from "./record_buffer.ts";
 import { getU24, putU32 } from "./record_bytes.ts";
-import { frameBytes, recordHeadBytes } from "./record_format.ts";
+import { frameBytes, recordHeadBytes, RecordType } from "./record_format.ts";
 import { chainStart, FrameSeal } from "./segment.ts";
 
 export interface SegmentPlace {
   readonly sequence: number;
   readonly path: string;
+  /** Opened as durable: what is written is on the disk when the write resolves. */
   readonly file: DiskFile;
   /** Bytes that the file has; they are there already, so that writing to them needs no room. */
   readonly capacity: number;
@@ -37,9 +38,24 @@ export class SegmentWriter {
     this.offset = at?.offset ?? header.length;
   }
 
-  /** Whether a batch of so many bytes fits, and behind it the frame that a closed log ends with. */
+  /**
+   * Whether a batch of so many bytes fits with its frame, and behind it the frame that a closed log
+   * ends with, and the one that ends the segment.
+   */
   fits(batchBytes: number): boolean {
-    return this.offset + batchBytes + 2 * frameBytes <= this.capacity;
+    return this.offset + batchBytes + 3 * frameBytes <= this.capacity;
+  }
+
+  /**
+   * Says, durably, that the next segment is there: from now on its loss is noticed. It begins with
+   * this batch. A segment of version 1 that was full when it was closed has no room for that.
+   */
+  async writeEnd(batch: number): Promise<void> {
+    const { offset, chain } = this;
+    if (offset + frameBytes > this.capacity) return;
+    const bytes = new Uint8Array(frameBytes);
+    this.#seal.write(bytes, 0, { batch, batchBytes: 0, chain, offset }, RecordType.endFrame);
+    await this.file.write(bytes, offset);
   }
 
   /**

@@ -1,8 +1,9 @@
-/** A snapshot that was checked as a whole; each chunk is checked again when it is read. */
+/** A snapshot that is read back. Each chunk is checked when it is read. */
 import type { Disk, DiskFile } from "../../runtime/port.ts";
 import { equalBytes } from "../../base/bytes.ts";
 import { crc32c } from "../../base/crc32c.ts";
 import { LogError } from "./error.ts";
+import { orClose } from "./or_close.ts";
 import {
   chunkHeadBytes,
   ChunkSeal,
@@ -14,6 +15,9 @@ import {
   type SnapshotSource,
   trailerBytes,
 } from "./snapshot_format.ts";
+
+/** One read of the disk, of whole chunks: as much as is restored in one turn. */
+const windowBytes = 256 << 10;
 
 export interface ChunkPlace {
   /** Room for a head and the largest content. */
@@ -54,7 +58,12 @@ export class SnapshotReader {
   readonly #file: DiskFile;
   readonly #seal: ChunkSeal;
   readonly #headerBytes: number;
-  readonly #chunk: Uint8Array;
+  /** Of a chunk with its head. */
+  readonly #stride: number;
+  /** Chunks that follow each other, the first of which is this one. */
+  readonly #window: Uint8Array;
+  #windowFirst = 0;
+  #windowLength = 0;
 
   private constructor(
     { path, file }: { readonly path: string; readonly file: DiskFile },
@@ -68,13 +77,23 @@ export class SnapshotReader {
     const encoded = encodeSnapshotHeader(header);
     this.#seal = new ChunkSeal(encoded);
     this.#headerBytes = encoded.length;
-    this.#chunk = new Uint8Array(chunkHeadBytes + header.chunkBytes);
+    this.#stride = chunkHeadBytes + header.chunkBytes;
+    this.#window = new Uint8Array(
+      Math.max(1, Math.floor(windowBytes / this.#stride)) * this.#stride,
+    );
   }
 
   /** Opens and checks everything. Rejects with a {@link LogError} that says where it is damaged. */
   static async open(disk: Disk, path: string, logId: Uint8Array): Promise<SnapshotReader> {
+    const reader = await SnapshotReader.begin(disk, path, logId);
+    await orClose(reader.#file, () => reader.#check());
+    return reader;
+  }
+
+  /** Opens; only whoever reads all of it knows that it is whole. */
+  static async begin(disk: Disk, path: string, logId: Uint8Array): Promise<SnapshotReader> {
     const file = await disk.open(path, { read: true });
-    try {
+    return await orClose(file, async () => {
       const header = await readSnapshotHeader(file, path);
       if (!equalBytes(header.logId, logId)) {
         throw new LogError(
@@ -95,12 +114,9 @@ export class SnapshotReader {
         );
       }
       const reader = new SnapshotReader({ path, file }, header, source);
-      await reader.#check(size);
+      reader.#checkSize(size);
       return reader;
-    } catch (error) {
-      await file.close();
-      throw error;
-    }
+    });
   }
 
   /**
@@ -109,36 +125,45 @@ export class SnapshotReader {
    */
   async read(offset: number): Promise<Uint8Array> {
     const { chunkBytes, group } = this.header;
-    if (offset >= this.source.bytes) return this.#chunk.subarray(0, 0);
+    if (offset >= this.source.bytes) return this.#window.subarray(0, 0);
     const number = Math.floor(offset / chunkBytes);
-    const position = this.#headerBytes + number * this.#chunk.length;
-    const length = await readChunk(this.#file, this.#seal, {
-      chunk: this.#chunk,
-      position,
-      number,
-    });
+    const position = this.#headerBytes + number * this.#stride;
+    const at = (number - this.#windowFirst) * this.#stride;
+    const isThere = at >= 0 && at < this.#windowLength;
+    if (!isThere) await this.#fill(number, position);
+    const start = isThere ? at : 0;
+    const chunk = this.#window.subarray(
+      start,
+      Math.min(start + this.#stride, this.#windowLength),
+    );
     const expected = Math.min(chunkBytes, this.source.bytes - number * chunkBytes);
-    if (length !== expected) {
+    if (this.#seal.readHead(chunk, number) !== expected) {
       throw new LogError("damaged", { file: this.path, offset: position, group }, "is damaged");
     }
-    return this.#chunk.subarray(chunkHeadBytes + offset % chunkBytes, chunkHeadBytes + length);
+    return chunk.subarray(chunkHeadBytes + offset % chunkBytes, chunkHeadBytes + expected);
+  }
+
+  async #fill(number: number, position: number): Promise<void> {
+    this.#windowLength = 0;
+    this.#windowLength = await this.#file.read(this.#window, position);
+    this.#windowFirst = number;
   }
 
   async close(): Promise<void> {
     await this.#file.close();
   }
 
-  async #check(size: number): Promise<void> {
-    const { bytes, checksum } = this.source;
+  #checkSize(size: number): void {
+    const { bytes } = this.source;
     const chunks = Math.ceil(bytes / this.header.chunkBytes);
     const { group } = this.header;
-    if (size !== this.#headerBytes + chunks * chunkHeadBytes + bytes + trailerBytes) {
-      throw new LogError(
-        "damaged",
-        { file: this.path, group },
-        `has ${size} bytes, which is wrong`,
-      );
-    }
+    if (size === this.#headerBytes + chunks * chunkHeadBytes + bytes + trailerBytes) return;
+    throw new LogError("damaged", { file: this.path, group }, `has ${size} bytes, which is wrong`);
+  }
+
+  async #check(): Promise<void> {
+    const { bytes, checksum } = this.source;
+    const { group } = this.header;
     let found = 0;
     for (let offset = 0; offset < bytes;) {
       const content = await this.read(offset);

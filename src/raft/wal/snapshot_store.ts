@@ -43,6 +43,13 @@ export interface FoundSnapshot {
   readonly damaged: readonly LogError[];
 }
 
+/** One that was read to its end. */
+export interface UsedSnapshot {
+  readonly meta: SnapshotMeta;
+  readonly bytes: number;
+  readonly damaged: readonly LogError[];
+}
+
 export class SnapshotStore {
   readonly #disk: Disk;
   readonly #options: SnapshotStoreOptions;
@@ -131,14 +138,51 @@ export class SnapshotStore {
     least: number,
     fits: (meta: SnapshotMeta) => boolean = () => true,
   ): Promise<FoundSnapshot | undefined> {
+    const found = await this.#newest(
+      { group, least, fits },
+      (path) => SnapshotReader.open(this.#disk, path, this.#options.logId),
+    );
+    return found === undefined ? undefined : { reader: found.result, damaged: found.damaged };
+  }
+
+  /**
+   * As {@link read}, but hands it to `use`, which reads all of it and begins anew with an older one
+   * if this one turns out damaged on the way: it is read once, and not twice. Answers which it was.
+   */
+  async use(
+    group: number,
+    least: number,
+    fits: (meta: SnapshotMeta) => boolean,
+    use: (reader: SnapshotReader) => Promise<void>,
+  ): Promise<UsedSnapshot | undefined> {
+    const found = await this.#newest({ group, least, fits }, async (path) => {
+      const reader = await SnapshotReader.begin(this.#disk, path, this.#options.logId);
+      try {
+        await use(reader);
+      } finally {
+        await reader.close();
+      }
+      return { meta: reader.header.meta, bytes: reader.source.bytes };
+    });
+    return found === undefined ? undefined : { ...found.result, damaged: found.damaged };
+  }
+
+  /** What `attempt` makes of the newest one that is not damaged. */
+  async #newest<T>(
+    { group, least, fits }: {
+      readonly group: number;
+      readonly least: number;
+      readonly fits: (meta: SnapshotMeta) => boolean;
+    },
+    attempt: (path: string) => Promise<T>,
+  ): Promise<{ readonly result: T; readonly damaged: readonly LogError[] } | undefined> {
     const damaged: LogError[] = [];
     for (const stored of [...this.#stored.get(group) ?? []].reverse()) {
       if (stored.meta.index < least) break;
       if (!fits(stored.meta)) continue;
       if (stored.damage === undefined) {
         try {
-          const reader = await SnapshotReader.open(this.#disk, stored.path, this.#options.logId);
-          return { reader, damaged };
+          return { result: await attempt(stored.path), damaged };
         } catch (error) {
           if (!(error instanceof LogError) || error.kind !== "damaged") throw error;
           stored.damage = error;

@@ -1,8 +1,8 @@
 /**
  * The durable log of all Raft groups of a process (docs/reference/raft_log.md).
  *
- * What is appended gathers in memory and goes out as one batch, with one write and one sync; what
- * is appended meanwhile goes out with the next. Each append has a ticket, and tickets become durable
+ * What is appended gathers in memory and goes out as one batch, with one durable write; what is
+ * appended meanwhile goes out with the next. Each append has a ticket, and tickets become durable
  * in order. Nothing but appends, a rotation or a release ever touches the disk, so an idle log
  * writes nothing.
  *
@@ -16,6 +16,7 @@ import type { HardState, SnapshotMeta } from "../core/types.ts";
 import { LogError } from "./error.ts";
 import type { Ledger } from "./group_state.ts";
 import type { GroupWrite, LogOptions, LogOwner, SpaceState } from "./options.ts";
+import { orClose } from "./or_close.ts";
 import { encodeMark, RecordBuffer } from "./record_buffer.ts";
 import { entryBytesMax } from "./record_format.ts";
 import type { Recovered } from "./recovery.ts";
@@ -76,6 +77,7 @@ export class WriteAheadLog {
   /** Segments below this one are needed by nobody, durably. */
   #releasable: number;
   #ended: LogError | undefined;
+  #closing: Promise<void> | undefined;
   #space: SpaceState = "normal";
   #noRoom = false;
   #bytesWritten = 0;
@@ -254,8 +256,11 @@ export class WriteAheadLog {
   }
 
   /** Writes what waits, marks the end, and closes. The mark lets any later damage be recognized. */
-  async close(): Promise<void> {
-    if (this.#ended?.kind === "closed") return;
+  close(): Promise<void> {
+    return this.#closing ??= this.#close();
+  }
+
+  async #close(): Promise<void> {
     this.#wanted = this.#ticket;
     this.#start();
     await this.#running;
@@ -397,7 +402,6 @@ export class WriteAheadLog {
     const writer = this.#writer;
     const offset = writer.seal(buffer, this.#batch++, this.#ledger);
     await writer.file.write(buffer.bytes.subarray(0, buffer.length), offset);
-    await writer.file.sync();
     this.#bytesWritten += buffer.length;
     this.#batches++;
     this.#releasable = this.#ledger.oldest(writer.sequence).segment;
@@ -416,6 +420,7 @@ export class WriteAheadLog {
       groups: this.#ledger.groups.values(),
       roomFor: batchBytes,
     });
+    await orClose(before.file, () => before.writeEnd(this.#batch - 1));
     await before.file.close();
     this.#releasable = this.#ledger.oldest(this.#writer.sequence).segment;
     await this.checkSpace();

@@ -177,16 +177,92 @@ test("a missing segment in the middle, at the beginning and at the end", async (
     const rest = new Map(files);
     rest.delete(path);
     const opened = await openFiles(rest);
-    // That the newest is missing cannot be seen on this disk; its entries are gone.
-    if (at === segments.length - 1) continue;
     assert.ok(opened instanceof LogError && opened.kind === "damaged", `without ${path}`);
+    // What comes behind the first gap is missing, or what the first one lacks.
+    if (at > 0) assert.ok(opened.file === path, opened.message);
+    if (at > 0) assert.match(opened.message, /is missing/);
   }
+  const two = await openFiles(
+    new Map([...files].filter(([path]) => !segments.slice(1).includes(path))),
+  );
+  assert.ok(two instanceof LogError && two.file === segments[1], "without the newest two");
   const none = await openFiles(new Map([...files].filter(([path]) => !path.includes("/wal-"))));
   assert.ok(none instanceof LogError && none.kind === "lost");
   const noIdentity = await openFiles(
     new Map([...files].filter(([path]) => !path.includes("ident"))),
   );
   assert.ok(noIdentity instanceof LogError && noIdentity.kind === "damaged");
+});
+
+test("a segment that was cut off anywhere is damage", async () => {
+  for (const closed of [true, false]) {
+    const { files } = await sample(closed);
+    for (const [path, bytes] of files) {
+      if (!path.includes("/wal-")) continue;
+      for (let length = 0; length < bytes.length; length += length < 70 ? 1 : 13) {
+        const opened = await openFiles(new Map([...files, [path, bytes.slice(0, length)]]));
+        assert.ok(opened instanceof LogError && opened.kind === "damaged", `${path} ${length}`);
+        assert.equal(opened.file, path);
+      }
+    }
+  }
+});
+
+test("the loss of the newest segment is noticed from the moment on in which it is used", async () => {
+  const lab = await makeLab();
+  const { simulation, machine } = lab;
+  const { log, told } = await simulation.wait(openOn(machine.runtime, { segmentBytes }));
+  const twin = new Twin();
+  twin.create(log, 0, 1);
+  const state = { writing: true, noticed: 0, alone: 0 };
+  const writing = (async () => {
+    for (let index = 1; log.segments.newest < 6; index++) {
+      const ticket = twin.append(log, 0, { entries: [entry(index, 1, "x".repeat(150))] });
+      await log.whenDurable(ticket);
+    }
+    state.writing = false;
+  })();
+  while (state.writing) {
+    const before = simulation.events;
+    await simulation.run({ until: () => simulation.events > before || !state.writing });
+    // What this disk would look like without the newest segment, after the process was killed here.
+    const files = filesOf(lab);
+    const segments = [...files.keys()].filter((path) => path.includes("/wal-")).sort();
+    if (segments.length < 2) continue;
+    files.delete(segments[segments.length - 1]);
+    const opened = await openFiles(files);
+    if (opened instanceof LogError) {
+      assert.equal(opened.kind, "damaged");
+      state.noticed++;
+      continue;
+    }
+    // Nothing of it had been acknowledged.
+    twin.find(opened.groups);
+    assert.ok((twin.find(opened.groups) ?? 0) >= told.durable, `${told.durable}`);
+    state.alone++;
+  }
+  await writing;
+  assert.ok(state.noticed > 30 && state.alone > 3, JSON.stringify(state));
+});
+
+test("after a crash before the end of a segment was written, it is written at the start", async () => {
+  const { files } = await sample(false);
+  const paths = [...files.keys()].filter((path) => path.includes("/wal-")).sort();
+  const [, second, third] = paths;
+  const bytes = (files.get(second) as Uint8Array).slice();
+  const end = bytes.length - [...bytes].reverse().findIndex((byte) => byte !== 0);
+  const frame = end - frameBytes;
+  assert.equal(bytes[frame + 7], RecordType.endFrame);
+  bytes.fill(0, frame, end);
+  const lab = await makeLab();
+  await placeFiles(lab, new Map([...files, [second, bytes]]));
+  await lab.simulation.wait(openOn(lab.machine.runtime, { segmentBytes }));
+  lab.machine.crash();
+  const after = filesOf(lab);
+  assert.deepEqual(after.get(second), files.get(second));
+  after.delete(third);
+  const opened = await openFiles(after);
+  assert.ok(opened instanceof LogError && opened.file === third);
 });
 
 test("a segment of another history of the same log is noticed", async () => {

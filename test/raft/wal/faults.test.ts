@@ -2,12 +2,7 @@
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
 import { LogError } from "../../../src/raft/wal/error.ts";
-import {
-  type Disk,
-  DiskError,
-  type DiskFile,
-  type OpenOptions,
-} from "../../../src/runtime/port.ts";
+import { type Disk, DiskError } from "../../../src/runtime/port.ts";
 import { armBan, liftBan } from "../../simulation/ban.ts";
 import {
   entries,
@@ -19,6 +14,7 @@ import {
   type Told,
   Twin,
 } from "./support.ts";
+import { watchedDisk } from "./watched_disk.ts";
 import { workload, workloadOptions as options } from "./workload.ts";
 
 before(armBan);
@@ -26,40 +22,13 @@ after(liftBan);
 
 type Call = "write" | "sync" | "syncDirectory";
 
-/** Calls back before each write and sync that goes to the disk. */
+/** Calls back before each write and sync that goes to the disk; a durable write is both. */
 function watched(disk: Disk, before: (call: Call) => void): Disk {
-  const watchFile = (file: DiskFile): DiskFile => ({
-    read: (target, position) => file.read(target, position),
-    write: (bytes, position) => {
-      before("write");
-      return file.write(bytes, position);
-    },
-    append: (bytes) => file.append(bytes),
-    size: () => file.size(),
-    truncate: (size) => file.truncate(size),
-    sync: () => {
-      before("sync");
-      return file.sync();
-    },
-    close: () => file.close(),
+  return watchedDisk(disk, ({ call, isDurable }, run) => {
+    if (call === "write" || call === "sync" || call === "syncDirectory") before(call);
+    if (isDurable) before("sync");
+    return run();
   });
-  return {
-    open: async (path: string, how: OpenOptions) => watchFile(await disk.open(path, how)),
-    readFile: (path, bytesMax) => disk.readFile(path, bytesMax),
-    replaceFile: (path, bytes, mode) => disk.replaceFile(path, bytes, mode),
-    rename: (from, to) => disk.rename(from, to),
-    remove: (path) => disk.remove(path),
-    removeTree: (path) => disk.removeTree(path),
-    list: (path) => disk.list(path),
-    makeDirectory: (path, mode) => disk.makeDirectory(path, mode),
-    stat: (path) => disk.stat(path),
-    syncDirectory: (path) => {
-      before("syncDirectory");
-      return disk.syncDirectory(path);
-    },
-    lock: (path) => disk.lock(path),
-    freeBytes: (path) => disk.freeBytes(path),
-  };
 }
 
 interface FaultRun {

@@ -6,7 +6,12 @@ import { crc32c } from "../../../src/base/crc32c.ts";
 import { LogError } from "../../../src/raft/wal/error.ts";
 import type { LogOptions } from "../../../src/raft/wal/options.ts";
 import { putU16, putU32 } from "../../../src/raft/wal/record_bytes.ts";
-import { frameBytes, RecordType, segmentHeaderBytes } from "../../../src/raft/wal/record_format.ts";
+import {
+  formatVersion,
+  frameBytes,
+  RecordType,
+  segmentHeaderBytes,
+} from "../../../src/raft/wal/record_format.ts";
 import { FrameSeal } from "../../../src/raft/wal/segment.ts";
 import { armBan, liftBan } from "../../simulation/ban.ts";
 import {
@@ -129,12 +134,13 @@ test("a segment or record of a later version is refused by that name", async () 
     return new Map([...files, [firstPath, bytes]]);
   };
   const segment = change((bytes) => {
-    putU16(bytes, 8, 2);
+    putU16(bytes, 8, formatVersion + 1);
     putU32(bytes, 12, crc32c(bytes, 0, 12));
   });
   const error = await open(segment);
   assert.ok(error instanceof LogError && error.kind === "newer" && error.file === firstPath);
-  assert.equal(await kindOf(change((bytes) => putU16(bytes, 8, 2))), "damaged");
+  const unsealed = change((bytes) => putU16(bytes, 8, formatVersion + 1));
+  assert.equal(await kindOf(unsealed), "damaged");
 
   // A first record of a type, and of a version, that a later covey may write.
   for (const [at, value] of [[7, 0x60], [8, 2]]) {

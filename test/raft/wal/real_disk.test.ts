@@ -11,6 +11,26 @@ import { entries, entry, hardState, meta, openOn, Twin } from "./support.ts";
 
 const create = await pickRuntime();
 
+/** Linux tells how a file was opened: octal, 010000 is O_DSYNC on the machines that we build for. */
+function assertDurable(directory: string): void {
+  if (!fs.existsSync("/proc/self/fdinfo")) return;
+  const flags: number[] = [];
+  for (const descriptor of fs.readdirSync("/proc/self/fd")) {
+    let target: string;
+    try {
+      target = fs.readlinkSync(`/proc/self/fd/${descriptor}`);
+    } catch {
+      // That of the listing itself, which is gone.
+      continue;
+    }
+    if (!target.startsWith(`${directory}/wal-`)) continue;
+    const info = fs.readFileSync(`/proc/self/fdinfo/${descriptor}`, "utf8");
+    flags.push(Number.parseInt(/flags:\s*([0-7]+)/.exec(info)![1], 8));
+  }
+  assert.equal(flags.length, 1, "the newest segment is open, and no other one");
+  assert.equal(flags[0] & 0o10000, 0o10000);
+}
+
 test("a log on the real disk: callers share syncs, segments are reused, all of it comes back", async () => {
   const runtime = create();
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "covey-wal-"));
@@ -32,6 +52,7 @@ test("a log on the real disk: callers share syncs, segments are reused, all of i
       if (round % 8 === 7) twin.compact(log, 1, meta(round, round, 1));
     }
     await log.whenDurable(twin.append(log, 0, { hardState: hardState(2, 1, 7) }));
+    assertDurable(options.directory);
     assert.ok(log.written.batches < 200, `${log.written.batches} batches`);
     assert.ok(log.segments.newest > 20);
     const store = await SnapshotStore.open(runtime.disk, {

@@ -1,7 +1,7 @@
 /** Snapshots on disk: made, received with interruptions, read back, damaged, crashed, full. */
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
-import { equalBytes } from "../../../src/base/bytes.ts";
+import { concatBytes, equalBytes } from "../../../src/base/bytes.ts";
 import { crc32c } from "../../../src/base/crc32c.ts";
 import { LogError } from "../../../src/raft/wal/error.ts";
 import { putU16, putU32 } from "../../../src/raft/wal/record_bytes.ts";
@@ -124,6 +124,59 @@ test("with a flipped bit at any byte of the newer, the older one is read instead
       assert.deepEqual((await newest(store, 15))?.[0], 30);
     })());
   }
+});
+
+test("what turns out damaged while it is used is passed over, and its use begins anew", async () => {
+  const files = filesOf(await twoSnapshots());
+  const path = [...files.keys()].filter((name) => name.includes("-00000000000003-"))[1];
+  const bytes = files.get(path) as Uint8Array;
+  const seen = { older: 0, begun: 0 };
+  for (let at = 0; at < bytes.length; at += 3) {
+    const flipped = bytes.slice();
+    flipped[at] ^= 1 << at % 8;
+    const lab = await makeLab();
+    await placeFiles(lab, new Map([...files, [path, flipped]]));
+    await lab.simulation.wait((async () => {
+      const store = await openStore(lab.machine.runtime);
+      let content: Uint8Array = new Uint8Array(0);
+      const used = await store.use(3, 5, () => true, async (reader) => {
+        if (content.length > 0) seen.begun++;
+        content = new Uint8Array(0);
+        for (let from = 0; from < reader.source.bytes;) {
+          const part = await reader.read(from);
+          content = concatBytes([content, part]);
+          from += part.length;
+        }
+      });
+      assert.equal(used?.meta.index, 10);
+      assert.equal(used?.bytes, 700);
+      assert.equal(used?.damaged.length, 1);
+      assert.ok(equalBytes(content, pattern(700)), `byte ${at}`);
+      await assert.rejects(
+        store.use(3, 15, () => true, () => Promise.resolve()),
+        (error) => error instanceof LogError && error.kind === "damaged",
+      );
+    })());
+    seen.older++;
+  }
+  assert.ok(seen.older > 200 && seen.begun > 100, JSON.stringify(seen));
+});
+
+test("a snapshot of several windows comes back in any order", async () => {
+  const { simulation, machine } = await makeLab();
+  await simulation.wait((async () => {
+    const store = await openStore(machine.runtime);
+    const content = pattern(700_000);
+    await save(store, 1, content);
+    const found = await store.read(3, 1) as FoundSnapshot;
+    assert.ok(equalBytes(await contentOf(found.reader), content));
+    for (const offset of [699_999, 0, 300_000, 299_999, 262_144, 5, 524_287, 650_000]) {
+      const part = await found.reader.read(offset);
+      assert.ok(part.length > 0);
+      assert.ok(equalBytes(part, content.subarray(offset, offset + part.length)), `${offset}`);
+    }
+    await found.reader.close();
+  })());
 });
 
 test("a snapshot that is gone, foreign or newer says so", async () => {

@@ -93,6 +93,7 @@ test("a frame is one at its own place of its own segment alone", () => {
       firstBatch: 1,
       previousChain: 0,
       previousEnd: 0,
+      capacity: 300,
     });
   const bytes = new Uint8Array(300);
   const seal = new FrameSeal(header(1));
