@@ -36,11 +36,27 @@ export function campaign(replica: Replica, cause: Cause): void {
 
 function mayCampaign(replica: Replica, cause: Cause): boolean {
   if (!replica.isCandidacyAllowed) return false;
+  if (replica.standsAside && cause === Cause.transfer) return false;
   // One's own vote is bound by the lease of lease reads too.
   const isBound = cause === Cause.timeout && replica.options.readMode === ReadMode.lease &&
     isInLease(replica);
   const mayLead = replica.isPromotable || (cause === Cause.timeout && replica.isCaretaker);
   return mayLead && !isBound && !hasUnappliedChange(replica) && !isDiskStalled(replica);
+}
+
+/** The leader hands over. What is committed may have to be applied first: {@link resumeCampaign}. */
+export function receiveTimeoutNow(replica: Replica, message: Message): void {
+  if (replica.isLeader) return;
+  if (message.commit <= replica.log.lastIndex) replica.log.commitTo(message.commit);
+  if (hasUnappliedChange(replica)) replica.campaignDue = true;
+  else campaign(replica, Cause.transfer);
+}
+
+/** More was applied: a campaign that the leader asked for may have waited for that. */
+export function resumeCampaign(replica: Replica): void {
+  if (!replica.campaignDue || hasUnappliedChange(replica)) return;
+  replica.campaignDue = false;
+  campaign(replica, Cause.transfer);
 }
 
 /**

@@ -6,10 +6,11 @@
 import { assert } from "../../base/assert.ts";
 import type { LogIndex } from "./types.ts";
 
+/** Shared by all windows of a replica; the driver may change it at any time. */
 export interface InflightLimits {
   readonly messagesMax: number;
   /** The window is full once so many bytes are under way; the append that passes it is let out. */
-  readonly bytesMax: number;
+  bytesMax: number;
 }
 
 export class Inflights {

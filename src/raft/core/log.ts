@@ -1,10 +1,12 @@
 /**
  * The log in memory: the entries after the last compaction. Indexes go
  *
- *   compacted <= snapshot <= applied <= applying <= committed <= last
+ *   compacted <= applied <= applying <= committed <= last
  *
- * and `durability.stableIndex` may stand anywhere up to last: entries that a quorum has are
- * committed, and applied, even if this replica's own disk is behind.
+ * and `durability.stableIndex` may stand anywhere from compacted up to last: entries that a quorum
+ * has are committed, and applied, even if this replica's own disk is behind. The newest snapshot
+ * stands anywhere up to applied. Entries behind it may be compacted; it is of no use to a follower
+ * then, who would need them next.
  */
 import { assert } from "../../base/assert.ts";
 import { Durability } from "./durability.ts";
@@ -58,7 +60,7 @@ export class Log {
     this.#compactedIndex = stored.compacted?.index ?? snapshot.index;
     this.#compactedTerm = stored.compacted?.term ?? snapshot.term;
     this.#entries = [...stored.entries];
-    assert(this.#compactedIndex <= snapshot.index, "a log is compacted only below its snapshot");
+    assert(this.#compactedIndex <= snapshot.index, "a stored log goes back to its snapshot");
     assert(
       snapshot.index > 0 || snapshot.configuration.voters.length === 0,
       "a configuration comes with a snapshot, or those who join would miss it",
@@ -88,6 +90,11 @@ export class Log {
   /** The newest snapshot that is on disk here, to be sent to a follower that needs one. */
   get snapshot(): SnapshotMeta {
     return this.#snapshot;
+  }
+
+  /** Whether every entry behind that snapshot is here. */
+  get isSnapshotUseful(): boolean {
+    return this.#compactedIndex <= this.#snapshot.index;
   }
 
   /** Whether a leader's snapshot waits to be written or restored. */
@@ -130,12 +137,14 @@ export class Log {
   lastIndexUpTo(index: LogIndex, term: Term): LogIndex {
     let low: number = this.#compactedIndex;
     let high: number = Math.min(index, this.lastIndex);
-    if (high <= low) return high as LogIndex;
+    if (high < low) return high as LogIndex;
     while (low < high) {
       const middle = Math.ceil((low + high) / 2);
       if (this.#entries[middle - this.#compactedIndex - 1].term <= term) low = middle;
       else high = middle - 1;
     }
+    // Before the last compacted entry nothing is known: it may be the next one.
+    if (low === this.#compactedIndex && this.#compactedTerm > term) low--;
     return low as LogIndex;
   }
 
@@ -269,14 +278,14 @@ export class Log {
     return true;
   }
 
-  /** Forgets the entries up to `index`; no more than a stored snapshot covers. */
+  /** Forgets the entries up to `index`, which the machine and the disk have. */
   compact(index: LogIndex): void {
     if (index <= this.#compactedIndex) return;
-    assert(index <= this.#snapshot.index, "only what a stored snapshot covers is compacted");
+    assert(index <= this.#applied, "only what is applied is compacted");
     assert(index <= this.durability.stableIndex, "only durable entries are compacted");
     const term = this.term(index);
     assert(term !== undefined, "the last compacted entry is there");
-    this.#entries = this.#entries.slice(index - this.#compactedIndex);
+    this.#entries.splice(0, index - this.#compactedIndex);
     this.#compactedIndex = index;
     this.#compactedTerm = term;
   }

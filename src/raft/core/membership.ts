@@ -2,6 +2,7 @@
 import { assert } from "../../base/assert.ts";
 import { applyChange, isJoint } from "./configuration.ts";
 import { decodeConfigurationChange, encodeConfigurationChange } from "./configuration_codec.ts";
+import { resumeCampaign } from "./election.ts";
 import { DropReason } from "./ready.ts";
 import { releaseReads } from "./heartbeats.ts";
 import { advanceCommit, appendOwn, resignIfRemoved } from "./replication.ts";
@@ -11,7 +12,9 @@ import {
   type Entry,
   EntryType,
   type LogIndex,
+  MessageType,
   noReplica,
+  type ReplicaId,
   type SnapshotMeta,
   Transition,
 } from "./types.ts";
@@ -40,9 +43,34 @@ export function receiveApplied(replica: Replica, index: LogIndex): void {
   for (let at = before + 1; at <= index; at++) {
     const entry = log.entry(at as LogIndex);
     assert(entry !== undefined, "entries stay until they are applied");
-    if (replica.applyConfiguration(entry)) changed = true;
+    const members = replica.tracker.ids;
+    if (!replica.applyConfiguration(entry)) continue;
+    changed = true;
+    if (replica.isLeader) sendFarewells(replica, members, entry);
   }
   if (changed && replica.isLeader) followNewConfiguration(replica);
+  resumeCampaign(replica);
+}
+
+/**
+ * Who was taken out hears nothing more from this leader. So that it need not campaign to learn why,
+ * it is told that this was committed: by an append, behind those that may be on their way.
+ */
+function sendFarewells(
+  replica: Replica,
+  before: readonly ReplicaId[],
+  { index, term }: Pick<Entry, "index" | "term">,
+): void {
+  for (const to of before) {
+    if (to === replica.id || replica.tracker.get(to) !== undefined) continue;
+    replica.send({
+      type: MessageType.append,
+      to,
+      index,
+      logTerm: term,
+      commit: replica.log.committed,
+    });
+  }
 }
 
 function followNewConfiguration(replica: Replica): void {

@@ -29,9 +29,12 @@ import type { Leadership, Ready } from "./ready.ts";
 import { repair } from "./repair.ts";
 import {
   flushReplication,
+  neededFrom,
+  offerSnapshot,
   receiveOwnProgress,
   receiveSnapshotStatus,
   receiveUnreachable,
+  wantsSnapshot,
 } from "./replication.ts";
 import { Replica } from "./replica.ts";
 import { type Status, statusOf } from "./status.ts";
@@ -46,6 +49,7 @@ import {
   type HardState,
   type LogIndex,
   type Message,
+  noReplica,
   type ReplicaId,
   type SnapshotMeta,
 } from "./types.ts";
@@ -88,9 +92,9 @@ export class RaftNode {
     step(this.#replica, message);
   }
 
-  /** One tick of the driver's clock has passed. */
-  tick(): void {
-    tick(this.#replica);
+  /** One tick of the driver's clock has passed; heartbeats follow its count, where there is one. */
+  tick(count?: number): void {
+    tick(this.#replica, count);
   }
 
   /** Data for the machine: all of it, in consecutive entries, or nothing. */
@@ -127,11 +131,16 @@ export class RaftNode {
   }
 
   /**
-   * Whether this replica may campaign. One that must not lead (its disk is full, it is an arbiter)
+   * Whether this replica may campaign. One that must not lead (it is an arbiter, for instance)
    * still votes and replicates; a leader keeps its office until it resigns or transfers.
    */
   allowCandidacy(allowed: boolean): void {
     this.#replica.isCandidacyAllowed = allowed;
+  }
+
+  /** Whether others should lead, if one of them can be elected. */
+  standAside(aside: boolean): void {
+    this.#replica.standsAside = aside;
   }
 
   /**
@@ -143,6 +152,21 @@ export class RaftNode {
     assert(replica.options.readMode !== ReadMode.lease, "with lease reads the timeout is fixed");
     replica.options = makeOptions({ ...replica.options, electionTicks: ticks });
     replica.drawElectionTimeout();
+  }
+
+  /** Bytes of appends under way to each follower, instead of `inflightBytesMax`. */
+  limitWindows(bytesMax: number): void {
+    assert(bytesMax >= 1, "a window has room for an append");
+    this.#replica.tracker.limitWindows(bytesMax);
+  }
+
+  /** How many ticks change nothing that this replica would do before the last of them. */
+  get calmTicks(): number {
+    const { isLeader, leader, transferee, electionElapsed, options } = this.#replica;
+    if (isLeader) return transferee === noReplica ? options.heartbeatTicks : 1;
+    // A candidate, or a follower that may have to campaign soon, counts every tick.
+    const left = Math.floor(options.electionTicks / 2) - electionElapsed;
+    return leader === noReplica ? 1 : Math.max(1, Math.min(2 * options.heartbeatTicks, left));
   }
 
   /** A follower may vote at once. False when it has no leader, is one, or leases are read by. */
@@ -201,16 +225,38 @@ export class RaftNode {
 
   /** Such a snapshot is durable, and can be sent. */
   snapshotStored(snapshot: SnapshotMeta): void {
-    if (this.#replica.log.snapshotStored(snapshot)) forgetConfigurations(this.#replica);
+    const replica = this.#replica;
+    if (!replica.log.snapshotStored(snapshot)) return;
+    forgetConfigurations(replica);
+    if (offerSnapshot(replica)) replica.replicationDue = true;
   }
 
   /**
-   * Forgets entries up to `index`, as far as the stored snapshot and the disk allow. What stays
-   * after the snapshot lets slow followers go on without one.
+   * Whether a snapshot is to be taken now: a follower needs one, and behind the stored one entries
+   * are missing. What comes behind the new one has to stay until {@link snapshotStored}; from then
+   * on {@link neededFrom} says so.
+   */
+  get wantsSnapshot(): boolean {
+    return wantsSnapshot(this.#replica);
+  }
+
+  /** The first entry, not before `least`, that must stay for a follower which is there. */
+  neededFrom(least: LogIndex): LogIndex {
+    return neededFrom(this.#replica, least);
+  }
+
+  /** Of what is in memory. */
+  get firstIndex(): LogIndex {
+    return this.#replica.log.firstIndex;
+  }
+
+  /**
+   * Forgets entries up to `index`, as far as they are applied and durable. A follower that needs one
+   * of them gets a snapshot. How far that is good is for the driver to say, who knows of memory.
    */
   compact(index: LogIndex): void {
     const { log } = this.#replica;
-    const end = Math.min(index, log.snapshot.index, log.durability.stableIndex);
+    const end = Math.min(index, log.applied, log.durability.stableIndex);
     if (!log.isRestoring) log.compact(end as LogIndex);
   }
 

@@ -25,7 +25,13 @@ export class Progress {
   paused = false;
   /** One append is due even if it carries nothing new. */
   owesAppend = false;
-  /** The snapshot under way; 0 when none is. */
+  /** The pause is not for a probe that may still arrive: the next heartbeat's answer ends it. */
+  resumesAtHeartbeat = false;
+  /** The probe under way repeats one that nobody answered, without its entries. */
+  isRepeat = false;
+  /** When a probe went out last, or a heartbeat's answer made an append due. */
+  #sentTick = -Infinity;
+  /** The snapshot under way; 0 when none is, or when one has to be made first. */
   pendingSnapshot: LogIndex = 0 as LogIndex;
   /** Whether it was heard of since the last check of the quorum. */
   recentActive: boolean;
@@ -46,6 +52,16 @@ export class Progress {
     this.next = next;
     this.recentActive = options.recentActive;
     this.inflights = new Inflights(options.limits);
+  }
+
+  /** It needs a snapshot that is newer than the stored one. */
+  get awaitsSnapshot(): boolean {
+    return this.state === ProgressState.snapshot && this.pendingSnapshot === 0;
+  }
+
+  /** Whether it was heard of within the last one to two election timeouts. */
+  get isThere(): boolean {
+    return this.recentActive || this.wasActive;
   }
 
   isPaused(): boolean {
@@ -70,6 +86,13 @@ export class Progress {
     this.#reset(ProgressState.snapshot);
     this.pendingSnapshot = index;
     this.next = index + 1 as LogIndex;
+    this.sentCommit = index;
+  }
+
+  /** Nothing is sent until there is a snapshot behind which no entry is missing. */
+  awaitSnapshot(): void {
+    this.#reset(ProgressState.snapshot);
+    this.next = this.match + 1 as LogIndex;
   }
 
   /** The snapshot under way did not arrive: ask where the logs agree, not where they would have. */
@@ -79,10 +102,12 @@ export class Progress {
   }
 
   /** An append with `count` entries went out. */
-  sent(count: number, bytes: number): void {
+  sent(count: number, bytes: number, tick: number): void {
     assert(this.state !== ProgressState.snapshot, "no append is sent beside a snapshot");
     if (this.state === ProgressState.probe) {
       this.paused = true;
+      this.resumesAtHeartbeat = false;
+      this.#sentTick = tick;
       return;
     }
     if (count > 0) {
@@ -114,12 +139,53 @@ export class Progress {
     if (this.state === ProgressState.snapshot || this.next - 1 !== rejected) return false;
     this.next = Math.max(Math.min(rejected, hint + 1), this.match + 1) as LogIndex;
     this.paused = false;
+    this.isRepeat = false;
     return true;
+  }
+
+  /** What is on its way to it is lost, or there is nothing on its way. */
+  lost(): void {
+    if (this.state === ProgressState.replicate) this.becomeProbe();
+    else if (this.state === ProgressState.probe && this.paused) this.resumesAtHeartbeat = true;
+  }
+
+  /**
+   * It answered a heartbeat. Says whether an append is due, because the one before may be lost.
+   *
+   * A heartbeat overtakes an append that a thin link is still busy with, so its answer says nothing
+   * of that: a probe is repeated after a time without an answer, and then without entries. (etcd
+   * repeats it at each answer; its appends and heartbeats share a stream.)
+   */
+  answeredHeartbeat(
+    tick: number,
+    { repeatTicks, nudgeTicks }: { readonly repeatTicks: number; readonly nudgeTicks: number },
+  ): boolean {
+    if (this.state === ProgressState.snapshot) return false;
+    const sinceTicks = tick - this.#sentTick;
+    if (this.state === ProgressState.replicate) {
+      if (sinceTicks < nudgeTicks) return false;
+      this.#sentTick = tick;
+    } else if (this.paused && !this.resumesAtHeartbeat) {
+      if (sinceTicks < repeatTicks) return false;
+      this.isRepeat = true;
+    }
+    this.paused = false;
+    return true;
+  }
+
+  /** A repeated probe was answered: what it repeated is lost, and may go out again. */
+  repeatAnswered(): void {
+    this.isRepeat = false;
+    this.paused = false;
+    this.owesAppend = true;
   }
 
   #reset(state: ProgressState): void {
     this.state = state;
     this.paused = false;
+    this.resumesAtHeartbeat = false;
+    this.isRepeat = false;
+    this.#sentTick = -Infinity;
     this.pendingSnapshot = 0 as LogIndex;
     this.inflights.clear();
   }

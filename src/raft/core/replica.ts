@@ -76,8 +76,11 @@ export class Replica {
   role: Role = Role.follower;
   leader: ReplicaId = noReplica;
 
-  /** The driver may forbid it, while the disk is full for instance. */
+  /** The driver may forbid it. */
   isCandidacyAllowed = true;
+
+  /** The driver wants others to lead if they can; this replica campaigns when they had time to. */
+  standsAside = false;
 
   /** Whether the voters are known to keep the leases that this leader counts on. */
   isLeaseAllowed = true;
@@ -97,6 +100,8 @@ export class Replica {
   transferElapsed = 0;
   /** The transferee may campaign at any time now, past all leases, until this term ends. */
   leaseSurrendered = false;
+  /** The leader asked for a campaign, for which something has to be applied first. */
+  campaignDue = false;
   /** No change may be proposed before this index is applied. Leaders only. */
   pendingChangeIndex: LogIndex = 0 as LogIndex;
   /** This leader's first entry; once that is committed, the leader knows what is. */
@@ -213,6 +218,7 @@ export class Replica {
     this.transferee = noReplica;
     this.transferElapsed = 0;
     this.leaseSurrendered = false;
+    this.campaignDue = false;
     this.pendingChangeIndex = 0 as LogIndex;
     this.uncommittedBytes = 0;
     this.replicationDue = false;

@@ -50,6 +50,7 @@ function replicateTo(replica: Replica, progress: Progress): void {
 }
 
 function sendAppend(replica: Replica, progress: Progress, mayBeEmpty: boolean): boolean {
+  if (progress.awaitsSnapshot) return sendSnapshot(replica, progress);
   if (progress.isPaused()) return false;
   const { log } = replica;
   const previous = progress.next - 1 as LogIndex;
@@ -58,7 +59,9 @@ function sendAppend(replica: Replica, progress: Progress, mayBeEmpty: boolean): 
     return sendSnapshot(replica, progress);
   }
   // A full window still lets an empty append through: it finds out that everything was lost.
-  const entries = progress.state === ProgressState.replicate && progress.inflights.isFull()
+  const isBare = progress.isRepeat ||
+    (progress.state === ProgressState.replicate && progress.inflights.isFull());
+  const entries = isBare
     ? noEntries
     : log.slice(progress.next, log.lastIndex, replica.options.appendBytesMax);
   if (entries.length === 0 && !mayBeEmpty) return false;
@@ -72,21 +75,67 @@ function sendAppend(replica: Replica, progress: Progress, mayBeEmpty: boolean): 
   });
   let bytes = 0;
   for (const entry of entries) bytes += entryBytes(entry);
-  progress.sent(entries.length, bytes);
+  progress.sent(entries.length, bytes, replica.ticks);
   progress.owesAppend = false;
   progress.sentCommit = Math.min(log.committed, previous + entries.length) as LogIndex;
   return true;
 }
 
-/** A follower that nobody hears of gets none: it would be sent again and again. */
+/**
+ * A follower that nobody hears of gets none: it would be sent again and again. When entries behind
+ * the stored snapshot are gone the follower waits for a newer one, which the driver takes.
+ */
 function sendSnapshot(replica: Replica, progress: Progress): boolean {
   if (!progress.recentActive) return false;
-  const { snapshot } = replica.log;
+  const { snapshot, isSnapshotUseful } = replica.log;
+  progress.owesAppend = false;
+  if (!isSnapshotUseful) {
+    if (!progress.awaitsSnapshot) progress.awaitSnapshot();
+    return false;
+  }
   replica.send({ type: MessageType.snapshot, to: progress.id, snapshot });
   progress.becomeSnapshot(snapshot.index);
-  progress.owesAppend = false;
   replica.counters.snapshotsSent++;
   return true;
+}
+
+/** Whether a follower that is there waits for a snapshot that has to be made. */
+export function wantsSnapshot({ isLeader, log, tracker }: Replica): boolean {
+  if (!isLeader || log.isSnapshotUseful) return false;
+  return tracker.ids.some((id) => {
+    const progress = tracker.get(id)!;
+    return progress.awaitsSnapshot && progress.isThere;
+  });
+}
+
+/** The stored snapshot is a new one: who waits for it is due. */
+export function offerSnapshot({ isLeader, tracker }: Replica): boolean {
+  return isLeader && tracker.ids.some((id) => tracker.get(id)!.awaitsSnapshot);
+}
+
+/**
+ * The first entry, not before `least`, that a follower which is there has yet to be sent or may have
+ * to be sent again; the one behind the log's end when there is none. Who is farther behind gets a
+ * snapshot, and needs what comes after that.
+ */
+export function neededFrom(replica: Replica, least: LogIndex): LogIndex {
+  const { log, tracker } = replica;
+  let needed: number = log.lastIndex + 1;
+  if (!replica.isLeader) return needed as LogIndex;
+  const first = Math.max(least, log.firstIndex);
+  const bySnapshot = log.snapshot.index + 1;
+  for (const id of tracker.ids) {
+    const progress = tracker.get(id)!;
+    // A transfer takes its time; the driver says when it has come to nothing.
+    if (id === replica.id || !(progress.isThere || progress.pendingSnapshot > 0)) continue;
+    const known = Math.max(progress.match, progress.pendingSnapshot) + 1;
+    // Where it is asked; after a snapshot that is where it ended.
+    const asked = progress.state === ProgressState.probe ? progress.next : needed;
+    for (const from of known >= first ? [known] : [asked, bySnapshot]) {
+      if (from >= first && from < needed) needed = from;
+    }
+  }
+  return needed as LogIndex;
 }
 
 export function receiveAppendResponse(replica: Replica, message: Message): void {
@@ -117,6 +166,10 @@ function receiveAcknowledgement(replica: Replica, progress: Progress, index: Log
   }
   const isNews = progress.acknowledged(index);
   if (!isNews && !(progress.match === index && progress.state === ProgressState.probe)) return;
+  if (!isNews && progress.isRepeat && index < replica.log.lastIndex) {
+    progress.repeatAnswered();
+    return;
+  }
   if (progress.state === ProgressState.probe) progress.becomeReplicate();
   else if (progress.state === ProgressState.replicate) progress.inflights.freeUpTo(index);
   else if (progress.match + 1 >= replica.log.firstIndex) {
@@ -133,8 +186,12 @@ export function receiveHeartbeatResponse(replica: Replica, message: Message): vo
   const progress = replica.tracker.get(message.from);
   if (progress === undefined) return;
   progress.recentActive = true;
-  if (progress.state !== ProgressState.snapshot) progress.paused = false;
-  if (progress.match < replica.log.lastIndex || progress.state === ProgressState.probe) {
+  const { electionTicks, heartbeatTicks } = replica.options;
+  const limits = { repeatTicks: electionTicks, nudgeTicks: heartbeatTicks };
+  const isBehind = progress.match < replica.log.lastIndex ||
+    progress.state === ProgressState.probe;
+  if (progress.awaitsSnapshot) replica.replicationDue = true;
+  if (isBehind && progress.answeredHeartbeat(replica.ticks, limits)) {
     // What is under way may be lost; an append that arrives tells.
     progress.owesAppend = true;
     replica.replicationDue = true;
@@ -184,9 +241,7 @@ export function receiveOwnProgress(replica: Replica): void {
 
 /** The driver could not reach a follower: what is under way to it is most likely lost. */
 export function receiveUnreachable(replica: Replica, id: ReplicaId): void {
-  const progress = replica.tracker.get(id);
-  if (!replica.isLeader || progress?.state !== ProgressState.replicate) return;
-  progress.becomeProbe();
+  if (replica.isLeader) replica.tracker.get(id)?.lost();
 }
 
 /** The driver has sent a snapshot, or could not. Either way the next heartbeat's answer resumes. */
@@ -196,6 +251,7 @@ export function receiveSnapshotStatus(replica: Replica, id: ReplicaId, arrived: 
   if (arrived) progress.becomeProbe();
   else progress.snapshotFailed();
   progress.paused = true;
+  progress.resumesAtHeartbeat = true;
 }
 
 const noEntries: readonly Entry[] = Object.freeze([]);

@@ -11,6 +11,7 @@ export interface MemberStatus {
   readonly next: LogIndex;
   readonly state: ProgressState;
   readonly paused: boolean;
+  /** What it is being sent; 0 in state `snapshot` while that has to be made first. */
   readonly pendingSnapshot: LogIndex;
   /** Whether it was heard of within the last one to two election timeouts. */
   readonly recentActive: boolean;
@@ -40,6 +41,8 @@ export interface Status {
   readonly uncommittedBytes: number;
   readonly diskWaitingTicks: number;
   readonly readsWaiting: number;
+  /** It leads for an election timeout at least: whom it has not heard of is not there. */
+  readonly hasHeard: boolean;
   /** Ascending by id; empty unless this replica leads. */
   readonly members: readonly MemberStatus[];
   readonly counters: Readonly<Counters>;
@@ -67,6 +70,7 @@ export function statusOf(replica: Replica): Status {
     uncommittedBytes: replica.uncommittedBytes,
     diskWaitingTicks: log.durability.waitingTicks,
     readsWaiting: replica.reads.count,
+    hasHeard: replica.isLeader && tracker.hasChecked,
     members: replica.isLeader ? memberStatuses(replica) : [],
     counters: { ...replica.counters },
   };
@@ -82,7 +86,7 @@ function memberStatuses(replica: Replica): MemberStatus[] {
       state: progress.state,
       paused: progress.isPaused(),
       pendingSnapshot: progress.pendingSnapshot,
-      recentActive: progress.recentActive || progress.wasActive,
+      recentActive: progress.isThere,
       inflightMessages: progress.inflights.count,
       inflightBytes: progress.inflights.bytes,
     };

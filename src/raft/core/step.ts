@@ -1,9 +1,8 @@
 /** A message from another replica: first its term, then its type. */
 import {
-  campaign,
-  Cause,
   isInLease,
   receivePreVoteResponse,
+  receiveTimeoutNow,
   receiveVoteRequest,
   receiveVoteResponse,
 } from "./election.ts";
@@ -42,6 +41,8 @@ function enterNewTerm(replica: Replica, message: Message): boolean {
     // Nobody's term is raised by a question.
     if (type === MessageType.preVote) return true;
   }
+  // Who was taken out may be ahead in terms. What it is asked until then disturbs nobody.
+  if (isAnswer(type) && replica.tracker.get(message.from) === undefined) return false;
   // A granted pre-vote answers for the term that was asked about, which is not there yet.
   if (type === MessageType.preVoteResponse && !message.reject) return true;
   replica.becomeFollower(message.term, isFromLeader(type) ? message.from : noReplica);
@@ -65,6 +66,12 @@ function answerOldTerm(replica: Replica, message: Message): void {
 function isFromLeader(type: MessageType): boolean {
   return type === MessageType.append || type === MessageType.heartbeat ||
     type === MessageType.snapshot;
+}
+
+/** To what only members are asked. */
+function isAnswer(type: MessageType): boolean {
+  return type === MessageType.appendResponse || type === MessageType.heartbeatResponse ||
+    type === MessageType.voteResponse || type === MessageType.preVoteResponse;
 }
 
 function dispatch(replica: Replica, message: Message): void {
@@ -91,7 +98,7 @@ function dispatch(replica: Replica, message: Message): void {
     case MessageType.transferLeader:
       return receiveTransfer(replica, message);
     case MessageType.timeoutNow:
-      return campaign(replica, Cause.transfer);
+      return receiveTimeoutNow(replica, message);
   }
 }
 

@@ -6,24 +6,28 @@ import { expireReads } from "./read_index.ts";
 import type { Replica } from "./replica.ts";
 import { tickTransfer } from "./transfer.ts";
 
-export function tick(replica: Replica): void {
+/** `count`: of whoever ticks several replicas, so that their heartbeats fall on the same ticks. */
+export function tick(replica: Replica, count?: number): void {
   replica.ticks++;
   replica.log.durability.tick();
   expireReads(replica);
   replica.electionElapsed++;
-  if (replica.isLeader) tickLeader(replica);
+  if (replica.isLeader) tickLeader(replica, count ?? ++replica.heartbeatElapsed);
   else if (replica.electionElapsed >= replica.randomElectionTicks + patienceTicks(replica)) {
     campaign(replica, Cause.timeout);
   }
 }
 
-/** Voters come first. */
+/**
+ * Voters come first, and those of them that stand aside last: with the longest log of a majority,
+ * such a one is the only one who can be elected.
+ */
 function patienceTicks(replica: Replica): number {
-  if (replica.isPromotable) return 0;
+  if (replica.isPromotable) return replica.standsAside ? 2 * replica.options.electionTicks : 0;
   return replica.isCaretaker ? 2 * replica.options.electionTicks : Infinity;
 }
 
-function tickLeader(replica: Replica): void {
+function tickLeader(replica: Replica, count: number): void {
   const { options, tracker } = replica;
   if (isDiskStalled(replica)) {
     replica.counters.resignedForDisk++;
@@ -41,10 +45,7 @@ function tickLeader(replica: Replica): void {
   }
   tickTransfer(replica);
   maybeAutoLeave(replica);
-  if (++replica.heartbeatElapsed >= options.heartbeatTicks) {
-    replica.heartbeatElapsed = 0;
-    broadcastHeartbeat(replica);
-  }
+  if (count % options.heartbeatTicks === 0) broadcastHeartbeat(replica);
 }
 
 /**

@@ -12,6 +12,7 @@ export class Tracker {
   /** Ascending, so that every walk over the members takes the same order everywhere. */
   #ids: readonly ReplicaId[] = [];
   readonly #votes = new Map<ReplicaId, boolean>();
+  #hasChecked = false;
   // Made once: these run for every acknowledgement.
   readonly #matchOf = (id: ReplicaId): number => this.#progress.get(id)?.match ?? 0;
   readonly #roundOf = (id: ReplicaId): number => this.#progress.get(id)?.roundAcked ?? 0;
@@ -24,6 +25,11 @@ export class Tracker {
 
   get configuration(): Configuration {
     return this.#configuration;
+  }
+
+  /** From now on no more than so many bytes of appends are under way to each. */
+  limitWindows(bytesMax: number): void {
+    this.#limits.bytesMax = bytesMax;
   }
 
   /** Members of both halves and learners, ascending. */
@@ -68,8 +74,14 @@ export class Tracker {
     }
   }
 
+  /** Whether this leader has listened for a whole election timeout. */
+  get hasChecked(): boolean {
+    return this.#hasChecked;
+  }
+
   /** A new leader knows nothing of anybody. */
   restart(next: LogIndex): void {
+    this.#hasChecked = false;
     this.#progress.clear();
     for (const id of this.#ids) {
       this.#progress.set(id, new Progress(id, next, { limits: this.#limits, recentActive: false }));
@@ -99,6 +111,7 @@ export class Tracker {
   }
 
   forgetActive(): void {
+    this.#hasChecked = true;
     for (const progress of this.#progress.values()) {
       progress.wasActive = progress.recentActive;
       progress.recentActive = false;

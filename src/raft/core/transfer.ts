@@ -1,6 +1,6 @@
 /** Leadership goes to a follower of choice (section 3.10). */
 import type { Replica } from "./replica.ts";
-import { type Message, MessageType, noReplica, type ReplicaId } from "./types.ts";
+import { type LogIndex, type Message, MessageType, noReplica, type ReplicaId } from "./types.ts";
 
 /** What became of a request to transfer; `started` says nothing of the outcome. */
 export type TransferResult =
@@ -38,7 +38,10 @@ export function requestTransfer(replica: Replica, target: ReplicaId): TransferRe
 /** From here on the target may win at any time, whatever its voters' leases say. */
 export function sendTimeoutNow(replica: Replica, to: ReplicaId): void {
   replica.leaseSurrendered = true;
-  replica.send({ type: MessageType.timeoutNow, to });
+  // It may have been promoted a moment ago, and cannot campaign before it knows that.
+  const match = replica.tracker.get(to)?.match ?? 0;
+  const commit = Math.min(match, replica.log.committed) as LogIndex;
+  replica.send({ type: MessageType.timeoutNow, to, commit });
 }
 
 export function receiveTransfer(replica: Replica, message: Message): void {

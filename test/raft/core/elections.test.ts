@@ -327,6 +327,28 @@ test("a replica that may not campaign votes and follows, and never leads", () =>
   assert.equal(cluster.waitForLeader().id, 1);
 });
 
+test("a replica that stands aside leads when nobody else can be elected, and not before", () => {
+  const cluster = new Cluster();
+  cluster.elect(1);
+  // Replica 1 alone has the newest entry.
+  cluster.host(3).crash();
+  cluster.isolate(1);
+  cluster.propose(1, "newest");
+  cluster.host(1).node.resign();
+  cluster.tick(100);
+  cluster.host(1).node.standAside(true);
+  cluster.heal();
+  assert.equal(cluster.waitForLeader().id, 1);
+  cluster.host(1).node.transferLeadership(2);
+  cluster.settle();
+  assert.equal(cluster.leader()?.id, 2);
+  // With equal logs the other one comes first, however the timeouts fall.
+  for (let round = 0; round < 10; round++) {
+    cluster.host(2).node.resign();
+    assert.equal(cluster.waitForLeader().id, 2);
+  }
+});
+
 test("the election timeout can be adapted, but not under lease reads", () => {
   const cluster = new Cluster();
   cluster.elect(1);

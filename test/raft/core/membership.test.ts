@@ -122,6 +122,16 @@ test("cases 12 and 15: who alone knows that it lost its vote, and has more, help
   assert.ok(old.status.counters.steppedDownRemoved > 0, "it led for that alone");
 });
 
+test("case 23: who is removed is told with the last append, though it was told no commit before", () => {
+  const cluster = new Cluster({ options: { lazyCommits: true } });
+  cluster.elect(1);
+  cluster.tick(2);
+  cluster.change(1, [remove(3)]);
+  cluster.settle();
+  assert.equal(votersOf(cluster, 3), "1,2");
+  assert.equal(cluster.host(3).status.isVoter, false);
+});
+
 test("a joint change needs both majorities, and is left by itself", () => {
   const cluster = new Cluster();
   const leader = cluster.elect(1);
@@ -247,6 +257,25 @@ test("a transfer: the target is brought up to date, campaigns past all leases, a
   leader.collect();
   cluster.tick(2);
   assert.equal(cluster.leader()?.id, 3);
+});
+
+test("case 14: a transfer to a voter that has not applied its promotion waits for that", () => {
+  const cluster = new Cluster({ voters: [1, 2], learners: [3], options: { lazyCommits: true } });
+  const leader = cluster.elect(1);
+  cluster.tick(2);
+  // Replica 3 has the promotion in its log and does not know that it is committed.
+  cluster.hold(({ to, entries }) => to === 3 && entries.length === 0);
+  const result = cluster.change(1, [{ type: ChangeType.addVoter, replica: 3 }]);
+  assert.equal(result.kind, "appended");
+  cluster.settle();
+  assert.ok(leader.status.configuration.voters.includes(3));
+  assert.equal(cluster.host(3).status.isVoter, false);
+  cluster.heal();
+  leader.node.transferLeadership(3);
+  leader.collect();
+  cluster.settle();
+  assert.equal(cluster.host(3).status.role, "leader");
+  assert.equal(cluster.host(3).status.counters.campaignsRefused, 0);
 });
 
 test("a transfer is given up after an election timeout, and asked for through a follower", () => {

@@ -207,6 +207,80 @@ test("a lost append is found out though nothing follows it", () => {
   cluster.assertConverged();
 });
 
+/** A leader whose follower 3 is probed with an entry, over a link that holds appends back. */
+function probing(): { cluster: Cluster; appends: () => number[] } {
+  const cluster = new Cluster();
+  const leader = cluster.elect(1);
+  cluster.tick();
+  cluster.hold(({ type, to }) => type === MessageType.append && to === 3);
+  for (const text of ["a", "b"]) cluster.propose(1, text);
+  cluster.settle();
+  cluster.held = [];
+  leader.node.unreachable(3);
+  cluster.propose(1, "c");
+  cluster.settle();
+  return { cluster, appends: () => cluster.held.map(({ entries: list }) => list.length) };
+}
+
+test("one probe is on its way at a time: answers to heartbeats and reads do not repeat it", () => {
+  const { cluster, appends } = probing();
+  assert.deepEqual(appends(), [3], "the probe carries what is missing");
+  for (let round = 0; round < 50; round++) {
+    cluster.host(1).node.readIndex();
+    cluster.host(1).collect();
+    cluster.settle();
+  }
+  cluster.tick(8);
+  assert.deepEqual(appends(), [3]);
+  cluster.release();
+  cluster.settle();
+  cluster.assertConverged();
+});
+
+test("a probe that nobody answers for an election timeout is repeated without its entries", () => {
+  const { cluster, appends } = probing();
+  cluster.tick(32);
+  const repeats = appends().slice(1);
+  assert.ok(repeats.length >= 2 && repeats.length <= 3, `${repeats.length} repeats in 32 ticks`);
+  assert.ok(repeats.every((count) => count === 0));
+  // The probe itself was lost, the way is there again.
+  cluster.held = cluster.held.slice(1);
+  cluster.release();
+  cluster.settle();
+  cluster.tick(2);
+  cluster.assertConverged();
+});
+
+test("a probe that broke off with the link goes out again with the next heartbeat", () => {
+  const { cluster, appends } = probing();
+  cluster.host(1).node.unreachable(3);
+  cluster.settle();
+  assert.deepEqual(appends(), [3], "nothing before something is heard of it");
+  cluster.tick();
+  assert.deepEqual(appends(), [3, 3]);
+  cluster.held = [];
+  cluster.heal();
+  cluster.host(1).node.unreachable(3);
+  cluster.tick();
+  cluster.assertConverged();
+});
+
+test("a follower that is behind is nudged once a heartbeat, however many reads there are", () => {
+  const cluster = new Cluster();
+  cluster.elect(1);
+  cluster.tick();
+  cluster.hold(({ type, to }) => type === MessageType.append && to === 3);
+  cluster.propose(1, "a");
+  cluster.settle();
+  for (let round = 0; round < 50; round++) {
+    cluster.host(1).node.readIndex();
+    cluster.host(1).collect();
+    cluster.settle();
+  }
+  // The entry, the news that it is committed, and the nudge.
+  assert.ok(cluster.held.length <= 3, `${cluster.held.length} appends`);
+});
+
 test("case 26: an entry that came back is durable with the batch that brought it back", () => {
   const cluster = new Cluster();
   const follower = cluster.host(2);

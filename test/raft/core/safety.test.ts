@@ -26,6 +26,7 @@ const wanted = [
   // States.
   "autoLeaves",
   "campaignsRefused",
+  "compacted past the snapshot",
   "elected",
   "joint configuration",
   "progress without one voter",
@@ -35,6 +36,7 @@ const wanted = [
   "resignedForDisk",
   "resignedWithoutQuorum",
   "snapshot taken",
+  "snapshot taken on demand",
   "snapshotsFastForwarded",
   "snapshotsRestored",
   "steppedDownRemoved",

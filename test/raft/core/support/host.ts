@@ -209,6 +209,12 @@ export class Host {
     return true;
   }
 
+  /** Compacts the log in memory but for `kept` entries. Says whether the snapshot is behind that. */
+  forget(kept: number): boolean {
+    this.node.compact(Math.max(0, this.machine.index - kept) as LogIndex);
+    return this.status.firstIndex > this.status.snapshotIndex + 1;
+  }
+
   #write(ready: Ready): void {
     const { disk } = this;
     if (ready.snapshot !== undefined) {

@@ -185,7 +185,10 @@ export class Invariants implements Observer {
     check(status.applied >= seen.applied, () => `the applied index of ${host.id} goes back`);
     check(
       status.applied <= status.committed && status.committed <= status.lastIndex &&
-        status.stableIndex <= status.lastIndex && status.firstIndex <= status.snapshotIndex + 1,
+        status.stableIndex <= status.lastIndex &&
+        // What is gone is applied and durable; a leader's snapshot is restored and written yet.
+        status.firstIndex - 1 <=
+          Math.max(status.snapshotIndex, Math.min(status.applied, status.stableIndex)),
       () => `the indexes of ${host.id} are out of order`,
     );
     if (status.role === "leader") this.#leads(host, status.term, seen);

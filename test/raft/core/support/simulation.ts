@@ -44,6 +44,7 @@ const weights = {
   oneWay: 0.1,
   heal: 1,
   snapshot: 1.5,
+  forget: 1,
   unreachable: 0.3,
   forgetLeader: 0.1,
   tickBurst: 0.1,
@@ -258,6 +259,9 @@ export class Simulation {
       case "snapshot":
         if (host?.takeSnapshot(random.pick([0, 0, 2, 10]))) this.reach.add("snapshot taken");
         return;
+      case "forget":
+        if (host?.forget(random.pick([0, 0, 2, 10]))) this.reach.add("compacted past the snapshot");
+        return;
       case "unreachable":
         if (host !== undefined) {
           host.node.unreachable(random.pick(this.#hosts).id);
@@ -321,6 +325,9 @@ export class Simulation {
     for (const host of hosts) {
       host.node.tick();
       host.collect();
+      if (host.node.wantsSnapshot && host.takeSnapshot(0)) {
+        this.reach.add("snapshot taken on demand");
+      }
     }
   }
 
