@@ -1,29 +1,34 @@
 /**
- * Counts a group's log by bytes: how much came since the last snapshot, and from which entry on the
- * newest so many bytes are, which stay in memory for followers that are a little behind.
+ * Counts a group's log by bytes: how much came since the last snapshot, and behind which entry the
+ * newest so many bytes begin.
  */
 import type { Entry, LogIndex } from "./core/types.ts";
 
-/** Bytes between two marks: fine enough, and few marks. */
-const markBytes = 64 << 10;
+/** Marks for so much of the log as is kept: what is forgotten at once is a part of this size. */
+const marksPerKept = 16;
+const markBytesMin = 256;
+const markBytesMax = 256 << 10;
 /** What an entry takes beside its data. */
 const entryOverheadBytes = 24;
 
 interface Mark {
-  readonly index: number;
+  readonly index: LogIndex;
+  /** Of all entries up to this one. */
   readonly bytes: number;
 }
 
 export class CatchUp {
-  readonly #keepBytes: number;
+  readonly #markBytes: number;
   /** All bytes ever appended here. */
   #bytes = 0;
   #marks: Mark[] = [];
   /** Of entries that were applied since the last snapshot. */
   #sinceSnapshot = 0;
 
+  /** `keepBytes`: what will be asked for usually; the marks are as fine as that asks. */
   constructor(keepBytes: number, entries: readonly Entry[]) {
-    this.#keepBytes = keepBytes;
+    const even = Math.floor(keepBytes / marksPerKept);
+    this.#markBytes = Math.min(markBytesMax, Math.max(markBytesMin, even));
     this.appended(entries);
   }
 
@@ -40,7 +45,7 @@ export class CatchUp {
       }
       this.#bytes += data.length + entryOverheadBytes;
       const last = this.#marks[this.#marks.length - 1];
-      if (last === undefined || this.#bytes - last.bytes >= markBytes) {
+      if (last === undefined || this.#bytes - last.bytes >= this.#markBytes) {
         this.#marks.push({ index, bytes: this.#bytes });
       }
     }
@@ -50,16 +55,29 @@ export class CatchUp {
     this.#sinceSnapshot += entry.data.length + entryOverheadBytes;
   }
 
-  /** A snapshot up to `index` is stored: gives up to which entry memory may be given back. */
-  snapshotAt(index: LogIndex): LogIndex {
+  snapshotStored(): void {
     this.#sinceSnapshot = 0;
+  }
+
+  /** Behind this entry there are `bytes` of log at most, by a mark; 0 while there are not more. */
+  behind(bytes: number): LogIndex {
+    const least = this.#bytes - bytes;
+    if (this.#marks.length === 0 || this.#marks[0].bytes >= least) return 0 as LogIndex;
+    let low = 0;
+    let high = this.#marks.length - 1;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#marks[middle].bytes >= least) high = middle;
+      else low = middle + 1;
+    }
+    return this.#marks[low].index;
+  }
+
+  /** The log begins behind this entry: nobody asks for what is before it. */
+  forgotten(index: LogIndex): void {
     let first = 0;
-    while (
-      first + 1 < this.#marks.length && this.#bytes - this.#marks[first].bytes > this.#keepBytes
-    ) first++;
-    this.#marks = this.#marks.slice(first);
-    const keep = this.#marks[0]?.index ?? index;
-    return Math.min(index, keep) as LogIndex;
+    while (first + 1 < this.#marks.length && this.#marks[first + 1].index <= index) first++;
+    if (first > 0) this.#marks = this.#marks.slice(first);
   }
 
   /** A leader's snapshot replaced the log. */

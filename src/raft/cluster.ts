@@ -20,8 +20,10 @@ import {
   clusterIdOf,
   type ClusterRecord,
   readClusterRecord,
+  refuseOrphanedLog,
   writeClusterRecord,
 } from "./cluster_record.ts";
+import { finishRename } from "./cluster_rename.ts";
 import { RaftCounters } from "./counters.ts";
 import { Founding } from "./founding.ts";
 import type { Group } from "./group.ts";
@@ -34,7 +36,7 @@ import type { Machine } from "./machine.ts";
 import { fromWire, type Member, toWire } from "./members.ts";
 import type { RaftOptions } from "./options.ts";
 import { Rediscovery } from "./rediscovery.ts";
-import { openStorage, type Storage } from "./storage.ts";
+import { openStorage, type Storage, withRemedy } from "./storage.ts";
 import type { LogError } from "./wal/error.ts";
 
 /** The group of the key-value store, which also knows where the others are. */
@@ -81,6 +83,8 @@ export class Cluster<Result = any> {
   #foundingRun: Promise<void> | undefined = undefined;
   #record: ClusterRecord | undefined = undefined;
   #failure: CoveyError | undefined = undefined;
+  /** The opening of log and group that is under way, or was; whoever began it gets its error. */
+  #opening: Promise<void> = Promise.resolve();
   #inviting = false;
   #stopped = false;
 
@@ -134,7 +138,9 @@ export class Cluster<Result = any> {
         founded: false,
       });
     }
-    this.#founding = this.#newFounding(record);
+    if (record === undefined) await refuseOrphanedLog(disk, directory);
+    // Without founders, this node was being added when its process ended: it is invited again.
+    this.#founding = this.#newFounding(record?.founders.length === 0 ? undefined : record);
     this.#foundingRun = this.#found(this.#founding);
   }
 
@@ -173,6 +179,20 @@ export class Cluster<Result = any> {
   }
 
   async #open(record: ClusterRecord, members?: readonly Member[]): Promise<void> {
+    // Nothing is opened that nobody would close.
+    if (this.#stopped) {
+      throw new CoveyError(Code.unavailable, "the node is shutting down", { sent: false });
+    }
+    const opening = this.#run(record, members);
+    this.#opening = opening.then(() => {}, () => {});
+    try {
+      await opening;
+    } catch (error) {
+      throw withRemedy(error, { replica: record.replica, address: this.#parts.address });
+    }
+  }
+
+  async #run(record: ClusterRecord, members?: readonly Member[]): Promise<void> {
     const { disk, directory } = this.#parts;
     const host = this.#makeHost(record);
     const storage = await this.#openStorage(record, host);
@@ -211,10 +231,11 @@ export class Cluster<Result = any> {
     }
   }
 
-  #openStorage(record: ClusterRecord, host: RaftHost): Promise<Storage> {
+  async #openStorage(record: ClusterRecord, host: RaftHost): Promise<Storage> {
     const { disk, random, options, directory, nodeId } = this.#parts;
     const { clusterId, replica } = record;
-    return openStorage({
+    await finishRename({ disk, directory, nodeId }, record);
+    return await openStorage({
       disk,
       random,
       logger: this.logger,
@@ -340,10 +361,10 @@ export class Cluster<Result = any> {
       this.#founding.stop();
       await this.#foundingRun;
       const members = request.members.map(fromWire);
-      await this.#open(
-        { clusterId: request.clusterId, replica, founders: [], founded: false },
-        members,
-      );
+      const record = { clusterId: request.clusterId, replica, founders: [], founded: false };
+      // Before there is a log: one without this record is an accident.
+      await writeClusterRecord(this.#parts.disk, this.#parts.directory, record);
+      await this.#open(record, members);
       this.logger.info("this node was added to a cluster", {
         clusterId: request.clusterId,
         replica,
@@ -357,10 +378,19 @@ export class Cluster<Result = any> {
     }
   }
 
+  /**
+   * Before the stop: nothing new is taken, what is under way gets to its end, and other nodes take
+   * over what is led here, as far as this time allows.
+   */
+  async drain(limitMs: number): Promise<void> {
+    await this.#host?.drain.run(limitMs);
+  }
+
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#founding?.stop();
     await this.#foundingRun;
+    if (this.#host === undefined) await this.#opening;
     this.#rediscovery?.stop();
     for (const wake of [...this.#waiting]) wake();
     this.#groups?.stop();

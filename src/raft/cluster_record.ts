@@ -20,11 +20,16 @@ export interface ClusterRecord {
   /** Who founded the cluster, by replica; empty on a node that was added later. */
   readonly founders: readonly Member[];
   /**
-   * Whether the log has been made. A founder writes the record before it tells the others that it
-   * agrees, and sticks to it: otherwise a restart might let it found another cluster, too.
+   * Whether the log has been made; the record is there before it. A founder writes the record before
+   * it tells the others that it agrees, and sticks to it: otherwise a restart might let it found
+   * another cluster, too.
    */
   readonly founded: boolean;
+  /** The id before a repair gave it a new one. */
+  readonly formerClusterId?: string;
 }
+
+const idPattern = /^[0-9a-f]{32}$/;
 
 /** The same on every founder: it follows from who they are. */
 export function clusterIdOf(nodeIds: readonly string[]): string {
@@ -50,6 +55,25 @@ export async function readClusterRecord(
     throw CoveyError.from(error, Code.internal);
   }
   return parse(file, bytes);
+}
+
+/** Throws when the record is missing and there is a log, which may have voted and promised. */
+export async function refuseOrphanedLog(disk: Disk, directory: string): Promise<void> {
+  let names: readonly string[] = [];
+  try {
+    names = await disk.list(`${directory}/raft/log`);
+  } catch (error) {
+    if (!(error instanceof DiskError) || error.kind !== "not-found") {
+      throw CoveyError.from(error, Code.internal);
+    }
+  }
+  if (names.length === 0) return;
+  throw new CoveyError(
+    Code.dataLoss,
+    `${directory}/${fileName} is missing, and the log of a replica is there: give the file back, or ` +
+      'run "covey raft remove" with this node\'s replica on another node (covey raft peers lists ' +
+      'them), empty this data directory, start the node, and run "covey raft add" with its address',
+  );
 }
 
 export async function writeClusterRecord(
@@ -87,16 +111,19 @@ function parse(file: string, bytes: Uint8Array): ClusterRecord {
         "the newer covey that wrote it",
     );
   }
-  const { clusterId, replica, founders, founded } = found;
-  if (typeof clusterId !== "string" || !/^[0-9a-f]{32}$/.test(clusterId)) {
-    throw damaged("holds no cluster id");
+  const { clusterId, replica, founders, founded, formerClusterId } = found;
+  for (const id of formerClusterId === undefined ? [clusterId] : [clusterId, formerClusterId]) {
+    if (typeof id !== "string" || !idPattern.test(id)) throw damaged("holds no cluster id");
   }
   if (typeof replica !== "number" || !Number.isSafeInteger(replica) || replica < 1) {
     throw damaged("holds no replica id");
   }
   if (!Array.isArray(founders) || !founders.every(isMember)) throw damaged("lists no founders");
   if (typeof founded !== "boolean") throw damaged("does not say whether there is a log");
-  return { clusterId, replica, founders, founded };
+  const record = { clusterId: clusterId as string, replica, founders, founded };
+  return formerClusterId === undefined
+    ? record
+    : { ...record, formerClusterId: formerClusterId as string };
 }
 
 function isMember(value: unknown): value is Member {

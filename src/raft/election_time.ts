@@ -11,13 +11,23 @@ const stretchMax = 20;
 /** Heartbeats that may be lost or late, in the longest round trips that are usual. */
 const tripsWaited = 8;
 
-/** Milliseconds; `ways`: the other members, as far as they were met. */
+/** What is known of the way to another member; {@link Peer} is one. */
+export interface Way {
+  readonly connected: boolean;
+  readonly roundTripMs: Estimate;
+}
+
+/**
+ * Milliseconds; `ways`: the other members, as far as they were met. Whoever is not there cannot vote
+ * either, and nothing would ever correct what was measured last on the way to it.
+ */
 export function electionMs(
-  options: RaftOptions,
-  ways: readonly ({ readonly roundTripMs: Estimate } | undefined)[],
+  options: Pick<RaftOptions, "electionMs">,
+  ways: readonly (Way | undefined)[],
   diskMs: Estimate,
 ): number {
-  const wayMs = Math.max(0, ...ways.map((way) => way?.roundTripMs.high ?? 0));
+  const trips = ways.map((way) => way?.connected === true ? way.roundTripMs.high : 0);
+  const wayMs = Math.max(0, ...trips);
   const leastMs = Math.max(options.electionMs, tripsWaited * wayMs) + 2 * diskMs.high;
   return Math.min(stretchMax * options.electionMs, leastMs);
 }

@@ -1,7 +1,8 @@
 /**
  * How long something usually takes: a smoothed mean and deviation, as RFC 6298 keeps them for round
  * trips. What has not happened yet takes no time. One sample counts no more than twice what was
- * long before: an outage is no round trip, and a way that became longer is learned by a few samples.
+ * long before, the first one included: an outage is no round trip, and a way that is longer is
+ * learned by a few samples.
  */
 /** What a sample may exceed the most usual by in any case. */
 const jumpMax = 50;
@@ -25,7 +26,7 @@ export class Estimate {
   }
 
   add(measured: number): void {
-    const value = this.#samples === 0 ? measured : Math.min(measured, 2 * this.high + jumpMax);
+    const value = Math.min(measured, 2 * this.high + jumpMax);
     if (this.#samples++ === 0) {
       this.#mean = value;
       this.#deviation = value / 2;

@@ -6,9 +6,10 @@
 import type { MessageInitShape } from "npm:@bufbuild/protobuf@2.17.0";
 import { Code, CoveyError } from "../base/error.ts";
 import type { FollowRequest, FollowResponseSchema } from "../gen/covey/raft/v1/transport_pb.ts";
-import type { LogIndex, Term } from "./core/types.ts";
+import type { LogIndex, SnapshotMeta, Term } from "./core/types.ts";
 import type { GroupOfAny } from "./group_types.ts";
 import type { RaftHost } from "./host.ts";
+import type { LogHold } from "./log_memory.ts";
 import { encodeEntries, encodeMeta } from "./wire.ts";
 
 type FollowInit = MessageInitShape<typeof FollowResponseSchema>;
@@ -35,45 +36,65 @@ export async function* follow(
   if (!Number.isSafeInteger(next)) {
     throw new CoveyError(Code.invalidArgument, "from_index is out of range");
   }
-  for (;;) {
-    if (signal.aborted) return;
-    const page = group.committedFrom(next as LogIndex, pageBytes);
-    if (page === "compacted") {
-      if (group.isRestoring) {
-        // What is on disk is older than the log that was replaced, or about to be used.
-        await group.advanced(group.applied + 1 as LogIndex, signal);
+  /** While it is on its way from a snapshot to the log's end. */
+  let hold: LogHold | undefined;
+  try {
+    for (;;) {
+      if (signal.aborted) return;
+      const page = group.committedFrom(next as LogIndex, pageBytes);
+      if (page === "compacted") {
+        hold?.release();
+        if (group.isRestoring) {
+          // What is on disk is older than the log that was replaced, or about to be used.
+          await group.advanced(group.applied + 1 as LogIndex, signal);
+          continue;
+        }
+        hold = group.holdLog();
+        const { index } = yield* sendSnapshot(host, { group, next, hold });
+        next = index + 1;
         continue;
       }
-      const { index } = yield* sendSnapshot(host, group, next);
-      next = index + 1;
-      continue;
+      if (page.length === 0) {
+        hold?.release();
+        await group.advanced(next as LogIndex, signal);
+        continue;
+      }
+      yield {
+        index: BigInt(next),
+        entries: encodeEntries(page, 0 as Term),
+        commit: BigInt(group.committed),
+      };
+      next += page.length;
+      if (hold !== undefined) hold.from = next as LogIndex;
     }
-    if (page.length === 0) {
-      await group.advanced(next as LogIndex, signal);
-      continue;
-    }
-    yield {
-      index: BigInt(next),
-      entries: encodeEntries(page, 0 as Term),
-      commit: BigInt(group.committed),
-    };
-    next += page.length;
+  } finally {
+    hold?.release();
   }
 }
 
-/** The newest snapshot, in pieces: one that leads on, and behind which no entry is missing. */
+/**
+ * A snapshot in pieces: one that leads on, and behind which no entry is missing. When the newest on
+ * disk is none, one is taken.
+ */
 async function* sendSnapshot(
   host: RaftHost,
-  group: GroupOfAny,
-  next: number,
+  { group, next, hold }: {
+    readonly group: GroupOfAny;
+    readonly next: number;
+    readonly hold: LogHold;
+  },
 ): AsyncGenerator<FollowInit, { readonly index: number }> {
-  const least = Math.max(1, next - 1, group.status().firstIndex - 1);
-  const found = await host.store.read(group.id, least, ({ index }) => index <= group.applied);
+  const leastNow = (): number => Math.max(1, next - 1, group.status().firstIndex - 1);
+  const fits = ({ index }: SnapshotMeta): boolean => index <= group.applied;
+  const isThere = host.store.list(group.id).some((meta) => meta.index >= leastNow() && fits(meta));
+  if (!isThere) await group.takeSnapshot();
+  const found = await host.store.read(group.id, leastNow(), fits);
   if (found === undefined) {
     throw new CoveyError(Code.unavailable, "there is no snapshot to begin with yet: try again");
   }
   const { reader } = found;
   const { meta } = reader.header;
+  hold.from = meta.index + 1 as LogIndex;
   try {
     const { bytes } = reader.source;
     for (let offset = 0; offset < bytes;) {

@@ -1,6 +1,6 @@
 /** A proposal at the node that leads (decision 10). */
 import { Code, CoveyError } from "../base/error.ts";
-import type { Forwarded, RequestOptions } from "./group_types.ts";
+import type { Forwarded, GroupHost, RequestOptions } from "./group_types.ts";
 import type { Peer } from "./peer.ts";
 import { outcomeUnknown, tooLate } from "./proposals.ts";
 
@@ -19,10 +19,20 @@ export interface ForwardedCall {
   end(): void;
 }
 
+type ForwardHost = Pick<GroupHost, "clock" | "options" | "silentMs">;
+
+/**
+ * A leader of which nothing was heard for some heartbeats: what is sent to it may lie there until
+ * somebody else leads.
+ */
+export function isSilent(host: ForwardHost, leader: string, electionMs: number): boolean {
+  return host.silentMs(leader) >= Math.max(3 * host.options.heartbeatMs, electionMs / 2);
+}
+
 /**
  * Those that are under way from here. A leader that was replaced may still answer, because it
- * applies what its successor commits; one that is cut off never will, and who waits for it is told
- * before the deadline.
+ * applies what its successor commits; one that is cut off or paused never will, and who waits for it
+ * is told as soon as another one leads.
  */
 export class ForwardedProposals {
   readonly #calls = new Set<Call>();
@@ -33,9 +43,9 @@ export class ForwardedProposals {
     return call;
   }
 
-  /** A tick: ends those whose node has not led for this long. */
-  tick(nowMs: number, leader: string | undefined, graceMs: number): void {
-    for (const call of [...this.#calls]) call.tick(nowMs, leader, graceMs);
+  /** A tick: ends those whose node does not lead any more, after this time if it was heard of. */
+  tick(leader: string | undefined, graceMs: number, host: ForwardHost): void {
+    for (const call of [...this.#calls]) call.tick(leader, graceMs, host);
   }
 }
 
@@ -63,10 +73,15 @@ class Call implements ForwardedCall {
     this.#ended();
   }
 
-  tick(nowMs: number, leader: string | undefined, graceMs: number): void {
+  tick(leader: string | undefined, graceMs: number, host: ForwardHost): void {
     if (leader === undefined || leader === this.#leader) {
       this.#replacedMs = Infinity;
       return;
+    }
+    const nowMs = host.clock.monotonicMs();
+    // A leader that hands over was heard of until then.
+    if (this.#replacedMs === Infinity && isSilent(host, this.#leader, graceMs)) {
+      this.#replacedMs = -Infinity;
     }
     this.#replacedMs = Math.min(this.#replacedMs, nowMs);
     if (nowMs - this.#replacedMs < graceMs) return;
@@ -94,6 +109,10 @@ export async function forward(
   } catch (error) {
     const failure = CoveyError.from(error);
     if (failure.sent === false) return { kind: "refused", why: failure.rawMessage, retry: true };
+    // The leader does not know such a command, or no proposals at all: it is in no log.
+    if (failure.code === Code.unimplemented) {
+      throw new CoveyError(failure.code, failure.rawMessage, { sent: false, cause: failure });
+    }
     if (failure.code === Code.deadlineExceeded) throw tooLate(true);
     if (failure.code === Code.canceled && options.signal?.aborted) throw failure;
     throw outcomeUnknown(`the leader was lost: ${failure.rawMessage}`);

@@ -3,14 +3,15 @@
  * goes beyond the bound is refused, because Raft can do without any message, and memory cannot.
  */
 export class FrameQueue<Frame> implements AsyncIterableIterator<Frame> {
-  readonly #bytesMax: number;
+  readonly #bytesMax: () => number;
   #frames: { readonly frame: Frame; readonly bytes: number }[] = [];
   #bytes = 0;
   #waiting: ((result: IteratorResult<Frame>) => void) | undefined = undefined;
   #ended = false;
 
-  constructor(bytesMax: number) {
-    this.#bytesMax = bytesMax;
+  /** The bound may change with time. */
+  constructor(bytesMax: number | (() => number)) {
+    this.#bytesMax = typeof bytesMax === "number" ? () => bytesMax : bytesMax;
   }
 
   /** Bytes that wait. */
@@ -31,7 +32,7 @@ export class FrameQueue<Frame> implements AsyncIterableIterator<Frame> {
       resolve({ done: false, value: frame });
       return true;
     }
-    if (this.#bytes > 0 && this.#bytes + bytes > this.#bytesMax) return false;
+    if (this.#bytes > 0 && this.#bytes + bytes > this.#bytesMax()) return false;
     this.#frames.push({ frame, bytes });
     this.#bytes += bytes;
     return true;

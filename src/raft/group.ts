@@ -25,9 +25,11 @@ import { GroupFront } from "./group_front.ts";
 import { GroupRestore } from "./group_restore.ts";
 import type { GroupSnapshots, TakenSnapshot } from "./group_snapshots.ts";
 import type { GroupHost, GroupParts, LeaderHint, RequestOptions } from "./group_types.ts";
+import type { LogHold } from "./log_memory.ts";
 import type { Machine } from "./machine.ts";
 import type { DriverCommand, Members } from "./members.ts";
 import { ticksPerHeartbeat } from "./options.ts";
+import { replicaRemoved, shuttingDown } from "./proposals.ts";
 import { Removal } from "./removal.ts";
 import { SnapshotKeeper } from "./snapshot_keeper.ts";
 
@@ -106,7 +108,8 @@ export class Group<Result> extends GroupFront<Result> {
       catchUp: this.#catchUp,
       mayBegin: () => this.#applier.isBetweenEntries && !this.isRestoring,
       appliedIndex: () => this.#applier.index,
-      proposeNothing: () => this.requests.propose(noBytes),
+      proposeNothing: () => this.requests.propose(new Uint8Array(0)),
+      offer: () => host.schedule(this),
     });
   }
 
@@ -154,9 +157,19 @@ export class Group<Result> extends GroupFront<Result> {
       this.requests.barriers.size === 0;
   }
 
+  /** See {@link RaftNode.calmTicks}; nothing here waits for time to pass. */
+  get calmTicks(): number {
+    return this.requests.size + this.requests.barriers.size > 0 ? 1 : this.#node.calmTicks;
+  }
+
   /** This replica id was given out, and taken back. */
   wasRemoved(replica: number): boolean {
     return replica < this.members.nextReplica && this.members.get(replica) === undefined;
+  }
+
+  /** Its removal is applied: it gets no entries any more, and cannot answer for the group. */
+  get isRemoved(): boolean {
+    return this.wasRemoved(this.replica);
   }
 
   /** Why the group does not go on here; undefined while it does. */
@@ -168,10 +181,6 @@ export class Group<Result> extends GroupFront<Result> {
     const { leader } = this.#leadership;
     return leader === noReplica ? undefined : this.members.get(leader) ??
       { replica: leader, nodeId: "", name: "", address: "" };
-  }
-
-  get pending(): { readonly proposals: number; readonly reads: number } {
-    return { proposals: this.requests.size, reads: this.requests.barriers.size };
   }
 
   get electionTimeoutMs(): number {
@@ -197,6 +206,11 @@ export class Group<Result> extends GroupFront<Result> {
   /** Committed and applied entries from this one on, about so many bytes; `compacted` when gone. */
   committedFrom(from: LogIndex, bytesMax: number): readonly Entry[] | "compacted" {
     return this.#node.committedFrom(from, bytesMax, this.#applier.index);
+  }
+
+  /** What is in memory of the log stays for somebody who follows it; see LogMemory. */
+  holdLog(): LogHold {
+    return this.#keeper.hold();
   }
 
   /** Takes a snapshot now. */
@@ -232,12 +246,12 @@ export class Group<Result> extends GroupFront<Result> {
     this.#host.schedule(this);
   }
 
-  tick(nowMs: number): void {
+  tick(nowMs: number, count: number): void {
     if (this.#stopped !== undefined) return;
-    this.#node.tick();
+    this.#node.tick(count);
     this.requests.tick(nowMs);
     if (!this.isRestoring) this.#keeper.tick(nowMs);
-    if (this.wasRemoved(this.replica) && this.#removal.tick(this.#electionTicks)) this.removed();
+    if (this.isRemoved && this.#removal.tick(this.#electionTicks)) this.removed();
     if (
       this.#node.hasReady() || this.requests.proposals.hasQueued ||
       this.requests.barriers.wantsIndex
@@ -251,7 +265,8 @@ export class Group<Result> extends GroupFront<Result> {
   }
 
   /** What the timeouts have to be, by what the host measured. */
-  adapt(electionMs: number): void {
+  adapt(electionMs: number, windowBytes: number): void {
+    this.#node.limitWindows(windowBytes);
     if (this.#host.options.leaseReads) return;
     const ticks = ticksOf(this.#host.options, electionMs);
     // Each change draws the timeout anew: not for every little difference.
@@ -260,9 +275,9 @@ export class Group<Result> extends GroupFront<Result> {
     this.#node.setElectionTicks(ticks);
   }
 
-  /** Whether this node should lead, seen from its disk. */
-  allowCandidacy(allowed: boolean): void {
-    this.#node.allowCandidacy(allowed);
+  /** Whether others should lead, seen from this node's disk. */
+  standAside(aside: boolean): void {
+    this.#node.standAside(aside);
   }
 
   /** Whether this leader may read by its lease; true when that is new. */
@@ -297,9 +312,8 @@ export class Group<Result> extends GroupFront<Result> {
   durable(ticket: number): boolean {
     const landed = this.#flights.land(ticket);
     for (const flight of landed) this.#landed(flight);
-    if (landed.length === 0) return false;
-    this.#node.persisted(landed[landed.length - 1].batch);
-    return true;
+    if (landed.length > 0) this.#node.persisted(landed[landed.length - 1].batch);
+    return landed.length > 0;
   }
 
   /** One turn. */
@@ -369,7 +383,7 @@ export class Group<Result> extends GroupFront<Result> {
   }
 
   #send(message: Message): void {
-    const to = this.members.get(message.to);
+    const to = this.members.get(message.to) ?? this.members.departed(message.to);
     if (message.type === MessageType.snapshot) this.#host.sendSnapshot(this, to, message);
     else this.#host.send(this, to, message);
   }
@@ -416,6 +430,8 @@ export class Group<Result> extends GroupFront<Result> {
   #configured(entry: Entry): void {
     this.#tellApplied(entry.index);
     this.members.changed(entry.data, this.#node.status().configuration);
+    // What they wait for will not come here.
+    if (this.isRemoved) this.requests.barriers.close(() => replicaRemoved(this.name));
     this.#host.membersChanged();
   }
 
@@ -481,10 +497,4 @@ export class Group<Result> extends GroupFront<Result> {
     this.#host.membersChanged();
     this.#host.schedule(this);
   }
-}
-
-const noBytes = new Uint8Array(0);
-
-function shuttingDown(): CoveyError {
-  return new CoveyError(Code.unavailable, "the node is shutting down", { sent: false });
 }

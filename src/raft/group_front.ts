@@ -15,6 +15,11 @@ export abstract class GroupFront<Result> {
     this.requests = new GroupRequests(this as unknown as GroupOfAny, host);
   }
 
+  /** Requests that wait here. */
+  get pending(): { readonly proposals: number; readonly reads: number } {
+    return { proposals: this.requests.size, reads: this.requests.barriers.size };
+  }
+
   observe(observer: GroupObserver<Result>): Subscription {
     return this.events.observe(observer);
   }

@@ -43,6 +43,7 @@ export class GroupSnapshots {
   readonly #logger: Logger;
   readonly #owner: SnapshotOwner;
   #taking: Promise<TakenSnapshot> | undefined = undefined;
+  #takingIndex: LogIndex | undefined = undefined;
   /** Set when the one that is being written is not wanted any more. */
   #cancelled = false;
   #newestBytes = 0;
@@ -67,6 +68,11 @@ export class GroupSnapshots {
     return this.#taking !== undefined;
   }
 
+  /** Where the one stands that is being written. */
+  get takingIndex(): LogIndex | undefined {
+    return this.#takingIndex;
+  }
+
   /** Bytes of the newest one that was written or read. */
   get newestBytes(): number {
     return this.#newestBytes;
@@ -75,7 +81,10 @@ export class GroupSnapshots {
   /** Writes one; several callers share it. The machine must be between two entries. */
   take(): Promise<TakenSnapshot> {
     this.#cancelled = false;
-    return this.#taking ??= this.#take().finally(() => this.#taking = undefined);
+    return this.#taking ??= this.#take().finally(() => {
+      this.#taking = undefined;
+      this.#takingIndex = undefined;
+    });
   }
 
   /** Gives up the one that is being written. */
@@ -90,6 +99,7 @@ export class GroupSnapshots {
 
   async #take(): Promise<TakenSnapshot> {
     const meta = this.#owner.metaNow();
+    this.#takingIndex = meta.index;
     const state = this.#members.encode();
     const source = this.#machine.snapshot();
     let writer: SnapshotWriter | undefined;
@@ -143,22 +153,21 @@ export class GroupSnapshots {
     least: LogIndex,
     fits: (meta: SnapshotMeta) => boolean,
   ): Promise<SnapshotMeta | undefined> {
-    const found = await this.#store.read(this.#group, least, fits);
+    const found = await this.#store.use(
+      this.#group,
+      least,
+      fits,
+      (reader) => this.#fill(reader),
+    );
     if (found === undefined) return undefined;
-    const { reader, damaged } = found;
-    for (const cause of damaged) {
+    for (const cause of found.damaged) {
       this.#logger.error("a snapshot is damaged; the one before it is used", {
         group: this.#group,
         cause,
       });
     }
-    try {
-      await this.#fill(reader);
-    } finally {
-      await reader.close();
-    }
-    this.#newestBytes = reader.source.bytes;
-    return reader.header.meta;
+    this.#newestBytes = found.bytes;
+    return found.meta;
   }
 
   /** The log goes up to this entry now: what it does not need is removed. */

@@ -63,6 +63,8 @@ export interface GroupHost {
   readonly store: SnapshotStore;
   readonly clusterId: string;
   readonly nodeId: string;
+  /** Whether new requests are taken yet. */
+  readonly drain: { readonly refusal: CoveyError | undefined };
   /** Something must become durable under this ticket. */
   appended(ticket: number): void;
   /** The group has something to do, soon. */
@@ -75,6 +77,8 @@ export interface GroupHost {
   /** Proposes at the node that leads. */
   forward(group: number, to: Member, data: Uint8Array, options: RequestOptions): Promise<Forwarded>;
   channelTo(member: Member): Channel;
+  /** For how long nothing was heard of a node; Infinity while it is not connected. */
+  silentMs(nodeId: string): number;
   /** Who takes part in a group changed. */
   membersChanged(): void;
   /** The log up to this snapshot, whose file is durable, is not needed any more. */

@@ -15,6 +15,8 @@ import type { Frame, Hello } from "../gen/covey/raft/v1/transport_pb.ts";
 import { type Message, MessageType, type SnapshotMeta } from "./core/types.ts";
 import type { RaftCounters } from "./counters.ts";
 import { Addresses } from "./addresses.ts";
+import { Bereavement } from "./bereavement.ts";
+import { Drain } from "./drain.ts";
 import { electionMs } from "./election_time.ts";
 import { Estimate } from "./estimate.ts";
 import { forward } from "./forward.ts";
@@ -30,11 +32,12 @@ import { Peers } from "./peers.ts";
 import { seededBy } from "./seeded.ts";
 import { SnapshotSender } from "./snapshot_sender.ts";
 import type { Storage } from "./storage.ts";
-import { TickWatch } from "./tick_watch.ts";
+import { Ticker, type TickerOwner } from "./ticker.ts";
 import type { LogError } from "./wal/error.ts";
 import type { SnapshotStore } from "./wal/snapshot_store.ts";
 import type { SpaceState } from "./wal/options.ts";
 import type { WriteAheadLog } from "./wal/write_ahead_log.ts";
+import { windowBytes } from "./windows.ts";
 import { decodeMessage } from "./wire.ts";
 
 /** Proposals that wait for a write's end go out after this long in any case. */
@@ -64,7 +67,7 @@ export interface HostParts {
   readonly held: (group: number) => void;
 }
 
-export class RaftHost implements GroupHost, PeerOwner {
+export class RaftHost implements GroupHost, PeerOwner, TickerOwner {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly options: RaftOptions;
@@ -76,14 +79,17 @@ export class RaftHost implements GroupHost, PeerOwner {
   readonly #snapshots: SnapshotSender;
   readonly #random: Prng;
   readonly diskMs: Estimate = new Estimate();
+  /** How this node leaves. */
+  readonly drain: Drain;
   #storage: Storage | undefined = undefined;
   #dirty = new Set<GroupOfAny>();
   #lazy = new Set<GroupOfAny>();
   #flushing = false;
   #flushDue = false;
   #lazyTimer: Timer | undefined = undefined;
-  #tickTimer: Timer | undefined = undefined;
-  readonly #watch: TickWatch;
+  readonly #ticker: Ticker;
+  readonly #bereavement: Bereavement;
+  #windowBytes: number;
   #adaptAtMs = 0;
   #spaceAtMs = 0;
   #syncSample: { readonly ticket: number; readonly sinceMs: number } | undefined = undefined;
@@ -94,9 +100,12 @@ export class RaftHost implements GroupHost, PeerOwner {
     this.clock = parts.clock;
     this.logger = parts.logger;
     this.options = parts.options;
+    this.#windowBytes = parts.options.inflightBytesMax;
     this.counters = parts.counters;
     this.#random = seededBy(parts.random);
-    this.#watch = new TickWatch(parts.clock);
+    this.#ticker = new Ticker(parts.clock, this.tickMs, this);
+    this.drain = new Drain(this);
+    this.#bereavement = new Bereavement(parts.clock, this.#random);
     this.#addresses = new Addresses(this);
     this.#peers = new Peers(this, parts.facts.nodeId);
     this.#snapshots = new SnapshotSender({
@@ -140,7 +149,7 @@ export class RaftHost implements GroupHost, PeerOwner {
 
   /** A window of appends fits, or what does not would be made and thrown away with every answer. */
   get queueBytesMax(): number {
-    return 2 * this.options.inflightBytesMax;
+    return 2 * this.#windowBytes;
   }
 
   get groups(): readonly GroupOfAny[] {
@@ -177,8 +186,7 @@ export class RaftHost implements GroupHost, PeerOwner {
   begin(storage: Storage): void {
     this.#storage = storage;
     this.counters.isTailRepaired = storage.isTailRepaired;
-    this.#watch.ticked();
-    this.#armTick();
+    this.#ticker.begin();
   }
 
   add(group: GroupOfAny): void {
@@ -196,8 +204,9 @@ export class RaftHost implements GroupHost, PeerOwner {
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    this.#tickTimer?.cancel();
+    this.#ticker.stop();
     this.#lazyTimer?.cancel();
+    this.#bereavement.stop();
     this.#snapshots.stop();
     this.#peers.close();
     await Promise.all(this.groups.map((group) => group.stop()));
@@ -214,6 +223,7 @@ export class RaftHost implements GroupHost, PeerOwner {
 
   scheduleLazily(group: GroupOfAny): void {
     if (!this.log.isWriting) return this.schedule(group);
+    this.#ticker.hurry();
     this.#lazy.add(group);
     this.#lazyTimer ??= this.clock.timer(lazyMs, flushLazy, this);
   }
@@ -225,7 +235,7 @@ export class RaftHost implements GroupHost, PeerOwner {
   }
 
   #flushSoon(): void {
-    if (this.#watch.nextMs > this.tickMs && !this.#isAtRest) this.#wakeUp();
+    this.#ticker.hurry();
     if (this.#flushDue || this.#flushing) return;
     this.#flushDue = true;
     void Promise.resolve().then(() => {
@@ -238,6 +248,7 @@ export class RaftHost implements GroupHost, PeerOwner {
     if (this.#flushing || this.#stopped) return;
     // What wakes the process after a sleep may be a read, before the tick.
     this.#noticeSleep();
+    this.#ticker.catchUp();
     this.#flushing = true;
     try {
       while (this.#dirty.size > 0 || this.#lazy.size > 0) {
@@ -309,29 +320,34 @@ export class RaftHost implements GroupHost, PeerOwner {
 
   /** A lease is counted in ticks: one that takes too long voids it. */
   #noticeSleep(): void {
-    if (!this.options.leaseReads || !this.#watch.isLate) return;
+    if (!this.options.leaseReads || !this.#ticker.isLate) return;
     for (const group of this.#groups.values()) group.clockJumped();
   }
 
-  /** Somebody waits now, and counts on ticks. */
-  #wakeUp(): void {
-    this.#tickTimer?.cancel();
-    this.#armTick();
+  /** For the ticker: a leader wakes for its heartbeats, a follower that hears them less often. */
+  pace(): { readonly ms: number; readonly ticks: number } {
+    if (this.#isAtRest) return { ms: restTickMs, ticks: 1 };
+    let ticks = this.options.leaseReads ? 1 : Infinity;
+    for (const group of this.#groups.values()) ticks = Math.min(ticks, group.calmTicks);
+    // A node that is away is dialled at the ticks.
+    for (const peer of this.#peers.all) if (!peer.connected) ticks = 1;
+    if (ticks === Infinity) ticks = 1;
+    return { ms: ticks * this.tickMs, ticks };
   }
 
-  #armTick(): void {
-    this.#watch.nextMs = this.#isAtRest ? restTickMs : this.tickMs;
-    this.#tickTimer = this.clock.timer(this.#watch.nextMs, tickHost, this);
-  }
-
-  /** The timer's work; public only for the timer. One tick, however late it is. */
-  tick(): void {
+  passed(count: number): void {
     this.#noticeSleep();
-    this.#watch.ticked();
     const nowMs = this.nowMs();
-    for (const group of this.#groups.values()) group.tick(nowMs);
+    for (const group of this.#groups.values()) group.tick(nowMs, count);
+  }
+
+  /** A timer of the ticker is over. */
+  tick(): void {
+    const nowMs = this.nowMs();
     for (const peer of this.#peers.all) peer.tick();
-    if (nowMs >= this.#adaptAtMs) {
+    const window = windowBytes(this.options, this.#peers.all);
+    if (nowMs >= this.#adaptAtMs || window !== this.#windowBytes) {
+      this.#windowBytes = window;
       this.#adaptAtMs = nowMs + adaptMs;
       this.#adapt();
     }
@@ -340,13 +356,12 @@ export class RaftHost implements GroupHost, PeerOwner {
       void lookAtSpace(this);
     }
     this.#flush();
-    this.#armTick();
   }
 
   #adapt(): void {
     for (const group of this.#groups.values()) {
       const ways = group.members.all.map(({ nodeId }: Member) => this.#peers.get(nodeId));
-      group.adapt(electionMs(this.options, ways, this.diskMs));
+      group.adapt(electionMs(this.options, ways, this.diskMs), this.#windowBytes);
       this.#addresses.look(group);
     }
     lookAtLeases(this);
@@ -416,6 +431,10 @@ export class RaftHost implements GroupHost, PeerOwner {
     return forward(peer, { clusterId: this.clusterId, group, data }, options);
   }
 
+  silentMs(nodeId: string): number {
+    return this.nowMs() - (this.#peers.get(nodeId)?.lastHeardMs ?? -Infinity);
+  }
+
   channelTo(member: Member): Channel {
     return this.meet(member.nodeId, member.name, member.address).channel("data");
   }
@@ -441,6 +460,7 @@ export class RaftHost implements GroupHost, PeerOwner {
   }
 
   received(peer: Peer, frame: Frame, _kind: LinkKind): void {
+    this.#ticker.catchUp();
     for (const { group, replica } of frame.removed) {
       const own = this.#groups.get(group);
       if (own !== undefined && own.replica === Number(replica)) own.toldRemoved(peer.nodeId);
@@ -465,32 +485,14 @@ export class RaftHost implements GroupHost, PeerOwner {
       if (member === undefined) continue;
       group.unreachable(member.replica);
       if (refused && kind === "control" && group.leader?.replica === member.replica) {
-        this.#leaderIsGone(group);
+        this.#bereavement.leaderIsGone(group, this.options.electionMs / 5);
       }
     }
     // Whether nobody listens there any more shows when it is dialled; after that the ticks dial.
     if (wasOpen && kind === "control") peer.link("control").connect();
   }
-
-  /**
-   * The machine answered that the leader's process is gone. Nobody has to wait for what will not
-   * come; a little chance keeps the others from campaigning in the same moment.
-   */
-  #leaderIsGone(group: GroupOfAny): void {
-    group.leaderIsGone();
-    const waitMs = this.#random.between(0, Math.ceil(this.options.electionMs / 5));
-    this.clock.timer(waitMs, campaignOf, group);
-  }
 }
 
 function flushLazy(host: RaftHost): void {
   host.flushLazily();
-}
-
-function tickHost(host: RaftHost): void {
-  host.tick();
-}
-
-function campaignOf(group: GroupOfAny): void {
-  group.campaign();
 }

@@ -12,7 +12,7 @@ export interface SpaceHost {
   peer(nodeId: string): Peer | undefined;
 }
 
-/** Hands leadership over, and stands for election no more, while others have more room. */
+/** Hands leadership over, and stands for election after the others, while they have more room. */
 export function leadOrNot(host: SpaceHost): void {
   for (const group of host.groups) {
     const { configuration, members } = group.status();
@@ -22,7 +22,7 @@ export function leadOrNot(host: SpaceHost): void {
       return peer !== undefined && peer.connected && !peer.lowSpace;
     });
     const shouldNot = host.lowSpace && better.length > 0;
-    group.allowCandidacy(!shouldNot);
+    group.standAside(shouldNot);
     if (!shouldNot || group.role !== Role.leader) continue;
     const most = members.filter(({ id }) => better.includes(id))
       .sort((a, b) => b.match - a.match)[0];

@@ -32,6 +32,14 @@ export interface Machine<Result> {
    * replica differ from the others.
    */
   isFatal(result: Result): boolean;
+  /**
+   * Whether this build can apply such an entry; without the method, any. The leader asks before a
+   * command enters the log, its own as well as one that another node forwards, and refuses what it
+   * cannot apply: while nodes are updated one after the other, a newer one may send what older ones
+   * do not know, and in the log it would stop each of them ({@link isFatal}). To be told by a
+   * version in the first bytes: this is asked for every command.
+   */
+  supports?(data: Uint8Array): boolean;
   /** The result as bytes, for the node that forwarded the command. */
   encodeResult(result: Result): Uint8Array;
   /** The other way; undefined when the bytes are no result that this build knows. */

@@ -59,6 +59,12 @@ export function encodeMachineData(data: Uint8Array): Uint8Array {
   return out;
 }
 
+/** The machine's part of an entry; undefined for one of the driver's own. */
+export function machineDataOf(encoded: Uint8Array): Uint8Array | undefined {
+  if (encoded.length === 0 || encoded[0] !== marker) return encoded;
+  return encoded[1] === escaped ? encoded.subarray(2) : undefined;
+}
+
 export function encodeDriverCommand(command: DriverCommand): Uint8Array {
   const bytes = toBinary(
     DriverCommandSchema,
@@ -123,8 +129,12 @@ export function encodeContext(members: readonly Member[]): Uint8Array {
   );
 }
 
+/** Those that left are remembered for the last word to them. */
+const departedMax = 16;
+
 export class Members {
   #byReplica = new Map<number, Member>();
+  readonly #departed = new Map<number, Member>();
   #groups = new Map<number, GroupRecord>();
   /** Lower ids were given out. */
   nextReplica = 1;
@@ -141,6 +151,11 @@ export class Members {
 
   get(replica: number): Member | undefined {
     return this.#byReplica.get(replica);
+  }
+
+  /** One of the last that were removed while this process ran. */
+  departed(replica: number): Member | undefined {
+    return this.#departed.get(replica);
   }
 
   ofNode(nodeId: string): Member | undefined {
@@ -165,8 +180,15 @@ export class Members {
       for (const member of members) this.#add(fromWire(member));
     }
     const present = new Set(replicasOf(configuration));
-    for (const replica of [...this.#byReplica.keys()]) {
-      if (!present.has(replica)) this.#byReplica.delete(replica);
+    for (const [replica, member] of [...this.#byReplica]) {
+      if (present.has(replica)) continue;
+      this.#byReplica.delete(replica);
+      this.#departed.set(replica, member);
+      if (this.#departed.size <= departedMax) continue;
+      for (const first of this.#departed.keys()) {
+        this.#departed.delete(first);
+        break;
+      }
     }
   }
 

@@ -10,42 +10,21 @@
  */
 import type { CallOptions, Client } from "../ttrpc/service.ts";
 import { Code, CoveyError } from "../base/error.ts";
-import type { Clock, Subscription } from "../runtime/port.ts";
+import type { Clock } from "../runtime/port.ts";
 import type { Raft } from "../gen/covey/raft/v1/raft_pb.ts";
 import type { Channel } from "../ttrpc/channel.ts";
 import { type Cluster, rootGroup } from "./cluster.ts";
-import type { GroupObserver, LeaderHint, RequestOptions } from "./group_types.ts";
+import type { RequestOptions } from "./group_types.ts";
 import type { Machine } from "./machine.ts";
-import { encodeMachineData, type GroupRecord } from "./members.ts";
 import { Observer, type ObserverOptions } from "./observer.ts";
-import { tooLate } from "./proposals.ts";
+import { type RaftGroup, RemoteGroup } from "./remote_group.ts";
+
+export type { RaftGroup } from "./remote_group.ts";
 
 export interface GroupOptions extends RequestOptions {
   /** How many nodes keep the group, when it is made now. Default three, or as many as there are. */
   readonly replicas?: number;
 }
-
-/** A group as a program sees it. */
-export interface RaftGroup<Result> {
-  readonly id: number;
-  readonly name: string;
-  /** Of this node; 0 when the group is placed on other nodes only. */
-  readonly replica: number;
-  readonly isLeading: boolean;
-  readonly leader: LeaderHint | undefined;
-  /** Resolves with the command's result once it is applied on the leader; see `KvGroup.propose`. */
-  propose(data: Uint8Array, options?: RequestOptions): Promise<Result>;
-  /**
-   * Resolves when the machine here has everything that was acknowledged before the call.
-   * `failed_precondition` where the group has no replica.
-   */
-  barrier(options?: RequestOptions): Promise<void>;
-  /** Every entry as it is applied to the machine here, in order. */
-  observe(observer: GroupObserver<Result>): Subscription;
-}
-
-/** Between two nodes that are asked who leads. */
-const retryMs = 100;
 
 export interface NodeRaftParts {
   readonly cluster: Cluster;
@@ -124,80 +103,11 @@ export class NodeRaft {
     }
     const record = groups.record(name);
     if (record === undefined) throw new CoveyError(Code.notFound, `group ${name} was removed`);
-    return new RemoteGroup(cluster, machine, record, id);
+    return new RemoteGroup({ cluster, machine, record, id });
   }
 
   /** Ends a group everywhere and forgets its data. */
   async removeGroup(name: string, options: CallOptions = {}): Promise<void> {
     await this.#client.removeGroup({ name }, options);
-  }
-}
-
-/** A group that is placed on other nodes: proposals go there. */
-class RemoteGroup<Result> implements RaftGroup<Result> {
-  readonly id: number;
-  readonly name: string;
-  readonly replica = 0;
-  readonly isLeading = false;
-  readonly #cluster: Cluster;
-  readonly #machine: Machine<Result>;
-  readonly #record: GroupRecord;
-  /** Where the last proposal was taken. */
-  #at = 0;
-
-  constructor(cluster: Cluster, machine: Machine<Result>, record: GroupRecord, id: number) {
-    this.#cluster = cluster;
-    this.#machine = machine;
-    this.#record = record;
-    this.id = id;
-    this.name = record.name;
-  }
-
-  get leader(): LeaderHint | undefined {
-    return undefined;
-  }
-
-  async propose(data: Uint8Array, options: RequestOptions = {}): Promise<Result> {
-    const { host } = this.#cluster;
-    if (host === undefined) throw new CoveyError(Code.unavailable, "the node is shutting down");
-    const { clock } = host;
-    const deadlineMs = clock.monotonicMs() + (options.timeoutMs ?? host.options.requestMs);
-    const encoded = encodeMachineData(data);
-    const { founders } = this.#record;
-    for (let tried = 0;; tried++) {
-      const timeoutMs = deadlineMs - clock.monotonicMs();
-      if (timeoutMs <= 0) throw tooLate(false);
-      const member = founders[this.#at % founders.length];
-      const left = { timeoutMs, signal: options.signal };
-      const forwarded = await host.forward(this.id, member, encoded, left);
-      if (forwarded.kind === "result") {
-        const result = this.#machine.decodeResult(forwarded.bytes);
-        if (result !== undefined) return result;
-        throw new CoveyError(Code.internal, "the leader's answer cannot be read: update this node");
-      }
-      if (!forwarded.retry) {
-        throw new CoveyError(Code.resourceExhausted, forwarded.why, { sent: false });
-      }
-      this.#at++;
-      if (tried % founders.length === founders.length - 1) {
-        await new Promise<void>((resolve) => clock.timer(retryMs, () => resolve(), undefined));
-      }
-    }
-  }
-
-  barrier(): Promise<void> {
-    return Promise.reject(this.#elsewhere());
-  }
-
-  observe(): Subscription {
-    throw this.#elsewhere();
-  }
-
-  #elsewhere(): CoveyError {
-    const names = this.#record.founders.map(({ name }) => name).join(", ");
-    return new CoveyError(
-      Code.failedPrecondition,
-      `group ${this.name} is kept by ${names}, and not by this node`,
-    );
   }
 }

@@ -26,14 +26,18 @@ import type { GroupOfAny, RequestOptions } from "./group_types.ts";
 import { createGroup, removeGroup, wireGroup } from "./group_placement.ts";
 import {
   additionProblem,
+  checkPromotion,
   checkRemoval,
   hasCaughtUp,
+  judged,
+  notLeader,
+  promotionProblem,
   removalProblem,
-  unknownReplica,
+  successionProblem,
 } from "./operator_checks.ts";
 import type { RaftHost } from "./host.ts";
-import { leaderDetail } from "./leader_detail.ts";
 import { encodeContext, type Member, toWire } from "./members.ts";
+import { bestSuccessor } from "./successor.ts";
 
 /** Says that a call was passed on already. */
 const forwardedKey = "covey-forwarded";
@@ -102,7 +106,7 @@ export class Operator {
       status: () => this.#status(),
       createGroup: (request, context) =>
         this.#atLeader<MessageInitShape<typeof GroupSchema>>(rootGroup, context, {
-          here: (group) => createGroup(group, request, optionsOf(context)),
+          here: (group) => createGroup(group, this.#clock, request, optionsOf(context)),
           there: (client, options) => client.createGroup(request, options),
         }),
       removeGroup: (request, context) =>
@@ -143,6 +147,8 @@ export class Operator {
     otherwise?(group: GroupOfAny): T;
   }): Promise<T> {
     const group = this.#group(id);
+    // What it knows of the group is of the past.
+    if (group.stopped !== undefined) throw group.stopped;
     if (group.role === Role.leader) return await run.here(group);
     if (context.metadata.get(forwardedKey) !== undefined) throw notLeader(group);
     // What is known without the leader is better than waiting long for it.
@@ -230,6 +236,7 @@ export class Operator {
       );
     }
     if (member === undefined) {
+      await judged(group, this.#clock, context, () => undefined);
       const replica = group.members.nextReplica;
       member = { replica, nodeId: self.nodeId, name: self.name, address: self.address || address };
       await group.change({
@@ -278,21 +285,8 @@ export class Operator {
   }
 
   async #promote(group: GroupOfAny, replica: number, context: CallContext): Promise<void> {
-    const status = group.status();
-    const { configuration } = status;
-    if (configuration.voters.includes(replica)) {
-      throw new CoveyError(Code.failedPrecondition, `replica ${replica} is a voter already`);
-    }
-    const progress = status.members.find(({ id }) => id === replica);
-    if (progress === undefined) throw unknownReplica(group, replica);
-    // A voter that lacks much of the log counts for the quorum and does not help it.
-    if (!hasCaughtUp(status, progress)) {
-      throw new CoveyError(
-        Code.failedPrecondition,
-        `learner ${replica} has not caught up: it lacks ` +
-          `${status.lastIndex - progress.match} entries; try again later`,
-      );
-    }
+    checkPromotion(group, replica);
+    await judged(group, this.#clock, context, (status) => promotionProblem(status, replica));
     await group.change({
       transition: Transition.auto,
       changes: [{ type: ChangeType.addVoter, replica }],
@@ -311,7 +305,7 @@ export class Operator {
   ): Promise<Record<never, never>> {
     const replica = Number(request.replica);
     checkRemoval(group, replica);
-    await this.#whenRemovable(group, replica, context);
+    await judged(group, this.#clock, context, (status) => removalProblem(status, replica));
     if (replica === group.replica && group.status().configuration.voters.length > 1) {
       await this.#transfer(group, 0, context);
       const channel = await group.leaderChannel(optionsOf(context));
@@ -330,30 +324,16 @@ export class Operator {
     return {};
   }
 
-  /** A leader that was elected a moment ago has heard of nobody yet: it waits before it refuses. */
-  async #whenRemovable(group: GroupOfAny, replica: number, context: CallContext): Promise<void> {
-    const { term } = group;
-    const waitMs = Math.min(group.electionTimeoutMs, (context.timeoutMs ?? addMs) / 2);
-    const untilMs = this.#clock.monotonicMs() + waitMs;
-    for (;;) {
-      const problem = removalProblem(group, replica);
-      if (problem === undefined) return;
-      if (group.role !== Role.leader || group.term !== term) throw notLeader(group);
-      if (context.signal.aborted || this.#clock.monotonicMs() >= untilMs) throw problem;
-      await new Promise<void>((resolve) => this.#clock.timer(lookMs, () => resolve(), undefined));
-    }
-  }
-
   async #transfer(
     group: GroupOfAny,
     wanted: number,
     context: CallContext,
   ): Promise<{ leader: bigint }> {
-    const status = group.status();
-    const target = wanted === 0 ? bestSuccessor(status) : wanted;
-    if (target === undefined) {
-      throw new CoveyError(Code.failedPrecondition, "there is no other voter to hand over to");
+    if (wanted === 0) {
+      await judged(group, this.#clock, context, (status) => successionProblem(status));
     }
+    const status = group.status();
+    const target = wanted === 0 ? bestSuccessor(status)! : wanted;
     const deadlineMs = this.#clock.monotonicMs() + (context.timeoutMs ?? addMs);
     const result = group.transfer(target);
     if (result.kind === "refused") {
@@ -429,15 +409,8 @@ function groupStatus(
     votersOutgoing: configuration.votersOutgoing.map(BigInt),
     learners: configuration.learners.map(BigInt),
     learnersNext: configuration.learnersNext.map(BigInt),
+    stopped: group.stopped?.rawMessage ?? "",
   };
-}
-
-/** The other voter that is alive and has most of the log. */
-export function bestSuccessor(status: Status): number | undefined {
-  const { voters } = status.configuration;
-  return status.members
-    .filter(({ id, recentActive }) => id !== status.id && voters.includes(id) && recentActive)
-    .sort((a, b) => b.match - a.match)[0]?.id;
 }
 
 function suffrageOf(configuration: Configuration, replica: number): Suffrage {
@@ -449,17 +422,6 @@ function suffrageOf(configuration: Configuration, replica: number): Suffrage {
 
 function optionsOf(context: CallContext): RequestOptions {
   return { timeoutMs: context.timeoutMs, signal: context.signal };
-}
-
-function notLeader(group: GroupOfAny): CoveyError {
-  const { leader } = group;
-  return new CoveyError(
-    Code.unavailable,
-    leader === undefined
-      ? "there is no leader: try again"
-      : `this node does not lead; ${leader.name} at ${leader.address} does`,
-    { details: leader === undefined ? [] : [leaderDetail(group.id, leader)] },
-  );
 }
 
 const noBytes = new Uint8Array(0);

@@ -93,7 +93,7 @@ export class Peer {
     this.#address = address;
     const link = (kind: LinkKind): PeerLink =>
       new PeerLink({
-        queueBytesMax: owner.queueBytesMax,
+        queueBytesMax: () => owner.queueBytesMax,
         prefersOwn: self < nodeId,
         nowMs: () => owner.nowMs(),
         hello: () => owner.hello(nodeId),
@@ -121,6 +121,16 @@ export class Peer {
   /** When something was last heard on the control link. */
   get heardMs(): number {
     return this.#links.control.heardMs;
+  }
+
+  /** When something was last heard on either link. */
+  get lastHeardMs(): number {
+    return Math.max(this.#links.control.heardMs, this.#links.log.heardMs);
+  }
+
+  /** Of the log link, that wait for it to take them. */
+  get queuedBytes(): number {
+    return this.#links.log.queuedBytes;
   }
 
   /** It is reached elsewhere now. */

@@ -35,7 +35,7 @@ export interface LinkOwner {
     typeof import("../gen/covey/raft/v1/transport_pb.ts").HelloSchema
   >;
   /** Bytes of frames that wait for a stream that does not take them. */
-  readonly queueBytesMax: number;
+  queueBytesMax(): number;
   /** Whether this node's own dials win over the peer's. */
   readonly prefersOwn: boolean;
   nowMs(): number;
@@ -66,6 +66,8 @@ export class PeerLink {
 
   /** The stream that is sent on. */
   get stream(): Stream | undefined {
+    // What waits on one would be overtaken by what is sent on the other, and be taken for lost.
+    if (this.#isBusy) return this.#own;
     const [first, second] = this.#owner.prefersOwn
       ? [this.#own, this.#accepted]
       : [this.#accepted, this.#own];
@@ -83,10 +85,16 @@ export class PeerLink {
     return Math.max(this.#own?.heardMs ?? -Infinity, this.#accepted?.heardMs ?? -Infinity);
   }
 
+  /** Bytes of frames that wait for the stream that is sent on. */
+  get queuedBytes(): number {
+    return this.stream?.queue.bytes ?? 0;
+  }
+
   /** Queues a frame; false when it was dropped. Dials if there is no stream. */
   send(frame: FrameInit, bytes: number): boolean {
     if (this.#closed) return false;
     const stream = this.stream ?? (this.#mayDial ? this.#dial() : undefined);
+    if (stream === this.#accepted) this.#settle();
     return stream !== undefined && stream.queue.push(frame, bytes);
   }
 
@@ -97,7 +105,7 @@ export class PeerLink {
 
   /** A stream that the peer dialled, whose first frame has come: gives the frames to answer. */
   accept(first: Frame, frames: AsyncIterable<Frame>, abort: () => void): FrameQueue<FrameInit> {
-    const queue = new FrameQueue<FrameInit>(this.#owner.queueBytesMax);
+    const queue = new FrameQueue<FrameInit>(() => this.#owner.queueBytesMax());
     queue.push({ hello: this.#owner.hello() }, 0);
     const stream: Stream = {
       dialled: false,
@@ -136,7 +144,7 @@ export class PeerLink {
   }
 
   #dial(): Stream {
-    const queue = new FrameQueue<FrameInit>(this.#owner.queueBytesMax);
+    const queue = new FrameQueue<FrameInit>(() => this.#owner.queueBytesMax());
     queue.push({ hello: this.#owner.hello() }, 0);
     const controller = new AbortController();
     const stream: Stream = {
@@ -203,10 +211,17 @@ export class PeerLink {
     this.#owner.received(frame);
   }
 
+  /** The peer's stream counts, but on the own one there is something waiting. */
+  get #isBusy(): boolean {
+    const own = this.#own;
+    return !this.#owner.prefersOwn && own?.isOpen === true && !own.queue.ended &&
+      own.queue.bytes > 0;
+  }
+
   /** With two streams, the one that is not sent on is ended by whoever dialled it. */
   #settle(): void {
     if (this.#own === undefined || this.#accepted === undefined) return;
-    if (!this.#owner.prefersOwn) this.#own.queue.end();
+    if (!this.#owner.prefersOwn && !this.#isBusy) this.#own.queue.end();
   }
 
   #gone(stream: Stream, problem: unknown, wasOpen: boolean): void {

@@ -51,11 +51,34 @@ export function noReadInTime(): CoveyError {
   );
 }
 
+/** To a caller this is one node that cannot serve; others can. */
+export function replicaRemoved(group: string): CoveyError {
+  return new CoveyError(
+    Code.unavailable,
+    `this node's replica of group ${group} was removed: ask another node`,
+    { sent: false },
+  );
+}
+
+export function shuttingDown(): CoveyError {
+  return new CoveyError(Code.unavailable, "the node is shutting down", { sent: false });
+}
+
 /** No log or no link takes a command of this size. */
 export function tooLarge(bytes: number, bytesMax: number): CoveyError {
   return new CoveyError(
     Code.invalidArgument,
     `the command has ${bytes} bytes; at most ${bytesMax} fit into an entry of the log`,
+    { sent: false },
+  );
+}
+
+/** The leader's machine could not apply it: see `Machine.supports`. */
+export function unsupported(): CoveyError {
+  return new CoveyError(
+    Code.unimplemented,
+    "the leader is of an older build and cannot apply the command: update that node, or let a newer " +
+      "one lead",
     { sent: false },
   );
 }

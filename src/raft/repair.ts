@@ -8,6 +8,7 @@ import type { Logger } from "../base/log.ts";
 import { Prng } from "../base/prng.ts";
 import type { Disk, Random } from "../runtime/port.ts";
 import { readClusterRecord } from "./cluster_record.ts";
+import { finishRename, renameCluster } from "./cluster_rename.ts";
 import { rootGroup } from "./cluster.ts";
 import { makeConfiguration } from "./core/configuration.ts";
 import { RaftNode } from "./core/node.ts";
@@ -23,6 +24,8 @@ export interface RepairParts {
   readonly directory: string;
   readonly nodeId: string;
   readonly options: RaftOptions;
+  /** Also where this replica was no voter, and may lack what the voters had. */
+  readonly force?: boolean;
 }
 
 /** One group as it was and as it is now. */
@@ -34,9 +37,12 @@ export interface RepairedGroup {
   readonly dropped: readonly number[];
 }
 
-/** Makes this node's replicas the only voters of their groups. Durable when it resolves. */
+/**
+ * Makes this node's replicas the only voters of their groups, in a cluster with a new id: those who
+ * are given up and this node refuse each other from now on. Durable when it resolves.
+ */
 export async function repairCluster(parts: RepairParts): Promise<readonly RepairedGroup[]> {
-  const { disk, random, logger, directory, nodeId, options } = parts;
+  const { disk, random, logger, directory, nodeId, options, force = false } = parts;
   const record = await readClusterRecord(disk, directory);
   if (record?.founded !== true) {
     throw new CoveyError(
@@ -44,6 +50,7 @@ export async function repairCluster(parts: RepairParts): Promise<readonly Repair
       `${directory} belongs to no cluster, so there is nothing to repair`,
     );
   }
+  await finishRename(parts, record);
   let failure: CoveyError | undefined;
   const { log, groups } = await openStorage({
     disk,
@@ -57,12 +64,18 @@ export async function repairCluster(parts: RepairParts): Promise<readonly Repair
     options,
   }, { durable: () => {}, failed: (error) => failure = error, space: () => {} });
   try {
+    const repairs = [...groups.values()].map((group) => planRepair(group, force))
+      .filter((plan) => plan !== undefined);
+    if (repairs.length === 0) return [];
+    // First: a repaired log under the old id could meet those who were given up.
+    const { clusterId } = await renameCluster(parts, record, random);
+    logger.info("the cluster has a new id", { clusterId, before: record.clusterId });
     const repaired: RepairedGroup[] = [];
-    for (const recovered of groups.values()) {
-      const done = await repairGroup(recovered, async (ready) => {
-        await log.whenDurable(log.append(recovered.group, ready));
-      });
-      if (done !== undefined) repaired.push(done);
+    for (const { node, done } of repairs) {
+      const { hardState, entries } = node.ready();
+      const batch = { snapshot: undefined, hardState, entries, mustSync: true };
+      await log.whenDurable(log.append(done.group, batch));
+      repaired.push({ ...done, lastIndex: node.status().lastIndex });
     }
     if (failure !== undefined) throw failure;
     return repaired;
@@ -71,18 +84,13 @@ export async function repairCluster(parts: RepairParts): Promise<readonly Repair
   }
 }
 
-type Write = (batch: {
-  readonly snapshot: undefined;
-  readonly hardState: ReturnType<RaftNode["ready"]>["hardState"];
-  readonly entries: ReturnType<RaftNode["ready"]>["entries"];
-  readonly mustSync: true;
-}) => Promise<void>;
+interface PlannedRepair {
+  readonly node: RaftNode;
+  readonly done: Omit<RepairedGroup, "lastIndex">;
+}
 
 /** Undefined where this replica is alone already, or never was part of the group. */
-async function repairGroup(
-  recovered: RecoveredGroup,
-  write: Write,
-): Promise<RepairedGroup | undefined> {
+function planRepair(recovered: RecoveredGroup, force: boolean): PlannedRepair | undefined {
   const { group, replica, snapshot, entries, hardState } = recovered;
   if (snapshot.index === 0) return undefined;
   const node = new RaftNode({ id: replica }, { hardState, snapshot, entries }, new Prng(1));
@@ -90,25 +98,17 @@ async function repairGroup(
   const alone = before.voters.length === 1 && before.voters[0] === replica &&
     before.votersOutgoing.length === 0;
   if (alone) return undefined;
-  if (!before.voters.includes(replica) && !before.votersOutgoing.includes(replica)) {
+  const isVoter = before.voters.includes(replica) || before.votersOutgoing.includes(replica);
+  if (!isVoter && !force) {
+    const isLearner = [...before.learners, ...before.learnersNext].includes(replica);
     throw new CoveyError(
       Code.failedPrecondition,
-      `replica ${replica} of group ${group} is no voter: repair a node that is one, because this one ` +
-        "may lack what the voters had",
+      `replica ${replica} of group ${group} is ` +
+        `${isLearner ? "a learner" : "no member"}, and may lack what the voters had: ` +
+        "repair a node that is a voter; if there is none, --force takes what is here",
     );
   }
   node.repair(makeConfiguration([replica]));
-  const ready = node.ready();
-  await write({
-    snapshot: undefined,
-    hardState: ready.hardState,
-    entries: ready.entries,
-    mustSync: true,
-  });
-  return {
-    group,
-    replica,
-    lastIndex: node.status().lastIndex,
-    dropped: before.voters.filter((id) => id !== replica),
-  };
+  const dropped = before.voters.filter((id) => id !== replica);
+  return { node, done: { group, replica, dropped } };
 }

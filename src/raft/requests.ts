@@ -8,10 +8,10 @@ import { type Barrier, Barriers } from "./barriers.ts";
 import type { RaftNode } from "./core/node.ts";
 import { proposalsPerSample } from "./counters.ts";
 import type { ConfigurationChange } from "./core/types.ts";
-import { ForwardedProposals } from "./forward.ts";
+import { ForwardedProposals, isSilent } from "./forward.ts";
 import type { Forwarded, GroupHost, GroupOfAny, RequestOptions } from "./group_types.ts";
 import { withLeader } from "./leader_detail.ts";
-import { encodeMachineData, type Member } from "./members.ts";
+import { encodeMachineData, machineDataOf, type Member } from "./members.ts";
 import {
   changeRefused,
   noReadInTime,
@@ -19,8 +19,10 @@ import {
   outcomeUnknown,
   type Proposal,
   Proposals,
+  replicaRemoved,
   tooLarge,
   tooLate,
+  unsupported,
 } from "./proposals.ts";
 
 /** Who waits, and can be let go. */
@@ -54,7 +56,7 @@ export class GroupRequests<Result> {
     this.proposals.expire(nowMs);
     this.barriers.expire(nowMs, () => this.#named(noReadInTime()));
     const leads = this.#group.leads ? this.#host.nodeId : this.#group.leader?.nodeId;
-    this.#forwarded.tick(nowMs, leads, this.#host.options.electionMs);
+    this.#forwarded.tick(leads, this.#group.electionTimeoutMs, this.#host);
   }
 
   /** A turn: what waits enters the leader's log, or goes back to who proposed it. */
@@ -80,6 +82,8 @@ export class GroupRequests<Result> {
 
   /** Proposes from any node; see the rejections of `KvGroup.propose`. */
   propose(data: Uint8Array, options: RequestOptions = {}): Promise<Result> {
+    const { refusal: leaving } = this.#host.drain;
+    if (leaving !== undefined) return Promise.reject(leaving);
     const encoded = encodeMachineData(data);
     const leads = this.#group.leads;
     if (options.leaderOnly === true) {
@@ -118,7 +122,7 @@ export class GroupRequests<Result> {
           throw new CoveyError(Code.resourceExhausted, forwarded.why, { sent: false });
         }
       } catch (error) {
-        if (!isUnproposed(error) || this.#group.stopped !== undefined) throw this.#named(error);
+        if (!isUnproposed(error) || this.#isOver) throw this.#named(error);
       }
       await this.#away(this.#pause(deadlineMs, options.signal)).catch((error: unknown) => {
         throw this.#named(error);
@@ -155,6 +159,8 @@ export class GroupRequests<Result> {
 
   /** Proposes here or not at all: `unavailable`, not sent, when this node does not lead. */
   proposeHere(encoded: Uint8Array, options: RequestOptions): Promise<Result> {
+    const leaving = this.#host.drain.refusal;
+    if (leaving !== undefined) return Promise.reject(leaving);
     if (!this.#group.leads) {
       return Promise.reject(notProposed("this node does not lead"));
     }
@@ -162,7 +168,7 @@ export class GroupRequests<Result> {
   }
 
   barrier(options: RequestOptions = {}): Promise<void> {
-    const stopped = this.#refusal(options.signal);
+    const stopped = this.#host.drain.refusal ?? this.#refusal(options.signal);
     if (stopped !== undefined) return Promise.reject(stopped);
     return new Promise((resolve, reject) => {
       const barrier: Barrier = { deadlineMs: this.deadline(options), resolve, reject, over: false };
@@ -187,7 +193,7 @@ export class GroupRequests<Result> {
     change: ConfigurationChange,
     options: RequestOptions = {},
   ): Promise<void> {
-    const refusal = this.#refusal(options.signal);
+    const refusal = this.#host.drain.refusal ?? this.#refusal(options.signal);
     if (refusal !== undefined) throw refusal;
     const result = node.changeConfiguration(change);
     if (result.kind === "dropped") throw changeRefused(result.reason);
@@ -213,7 +219,8 @@ export class GroupRequests<Result> {
     options: RequestOptions,
     elsewhere?: () => Promise<Result>,
   ): Promise<Result> {
-    const refusal = this.#refusal(options.signal) ?? this.#tooLarge(data) ?? this.#overload();
+    const refusal = this.#refusal(options.signal) ?? this.#tooLarge(data) ??
+      this.#unsupported(data) ?? this.#overload();
     if (refusal !== undefined) return Promise.reject(refusal);
     const { counters } = this.#host;
     return new Promise((resolve, reject) => {
@@ -222,7 +229,7 @@ export class GroupRequests<Result> {
         deadlineMs: this.deadline(options),
         resolve: counters.proposals++ % proposalsPerSample === 0 ? this.#timed(resolve) : resolve,
         reject: (error) => {
-          const again = isUnproposed(error) && this.#group.stopped === undefined;
+          const again = isUnproposed(error) && !this.#isOver;
           if (elsewhere !== undefined && again) return resolve(elsewhere());
           counters.proposalsFailed++;
           reject(options.leaderOnly === true && again ? notLeading() : error);
@@ -262,6 +269,20 @@ export class GroupRequests<Result> {
     return data.length > commandBytesMax ? tooLarge(data.length, commandBytesMax) : undefined;
   }
 
+  /** In the log it would stop this replica, and every other one of this build. */
+  #unsupported(encoded: Uint8Array): CoveyError | undefined {
+    const { machine } = this.#group;
+    if (machine.supports === undefined) return undefined;
+    const data = machineDataOf(encoded);
+    if (data === undefined || data.length === 0) return undefined;
+    try {
+      return machine.supports(data) ? undefined : unsupported();
+    } catch (cause) {
+      const why = `the machine failed: ${CoveyError.from(cause).rawMessage}`;
+      return new CoveyError(Code.internal, why, { cause, sent: false });
+    }
+  }
+
   #tooMany(): CoveyError | undefined {
     if (this.size < this.#host.options.proposalsMax) return undefined;
     this.#host.counters.proposalsRefused++;
@@ -272,8 +293,14 @@ export class GroupRequests<Result> {
     );
   }
 
+  /** Nothing is asked of the group from here any more. */
+  get #isOver(): boolean {
+    return this.#group.stopped !== undefined || this.#group.isRemoved;
+  }
+
   #refusal(signal: AbortSignal | undefined): CoveyError | undefined {
     if (this.#group.stopped !== undefined) return this.#group.stopped;
+    if (this.#group.isRemoved) return replicaRemoved(this.#group.name);
     return signal?.aborted ? canceled() : undefined;
   }
 
@@ -302,7 +329,9 @@ export class GroupRequests<Result> {
       if (refusal !== undefined) throw refusal;
       if (this.#group.leads) return "self";
       const { leader } = this.#group;
-      if (leader !== undefined && leader.address !== "") return leader;
+      const isThere = leader !== undefined && leader.address !== "" &&
+        !isSilent(this.#host, leader.nodeId, this.#group.electionTimeoutMs);
+      if (isThere) return leader;
       await this.#pause(deadlineMs, signal);
     }
   }

@@ -1,6 +1,7 @@
 /**
  * When a group's next snapshot is due, and what may be forgotten once it is there: the log on disk up
- * to the older of the two, the log in memory but for what slow followers may still need.
+ * to the older of the two. How much of the log is in memory is another matter ({@link LogMemory}); a
+ * follower that needs what is not gets a snapshot that is taken for it.
  */
 import { Code, CoveyError } from "../base/error.ts";
 import type { CatchUp } from "./catch_up.ts";
@@ -9,6 +10,7 @@ import type { SnapshotMeta } from "./core/types.ts";
 import { carryForward } from "./log_carry.ts";
 import type { GroupHost } from "./group_types.ts";
 import type { GroupSnapshots, TakenSnapshot } from "./group_snapshots.ts";
+import { type LogHold, LogMemory } from "./log_memory.ts";
 
 /** After one that failed. */
 const retryMs = 10_000;
@@ -25,15 +27,24 @@ export interface SnapshotKeeperParts {
   appliedIndex(): number;
   /** An entry without data, from any replica. */
   proposeNothing(): Promise<unknown>;
+  /** A follower may have waited for the snapshot. */
+  offer(): void;
 }
 
 export class SnapshotKeeper {
   readonly #parts: SnapshotKeeperParts;
+  readonly #memory: LogMemory;
   #wanted = false;
   #notBeforeMs = -Infinity;
 
   constructor(parts: SnapshotKeeperParts) {
     this.#parts = parts;
+    this.#memory = new LogMemory({ ...parts, options: parts.host.options });
+  }
+
+  /** See {@link LogMemory.hold}. */
+  hold(): LogHold {
+    return this.#memory.hold();
   }
 
   /** The group's old entries hold up so much log; beyond its own share a snapshot is wanted early. */
@@ -43,8 +54,9 @@ export class SnapshotKeeper {
   }
 
   tick(nowMs: number): void {
-    const { group, host, snapshots } = this.#parts;
-    if (!this.#isDue() || nowMs < this.#notBeforeMs) return;
+    const { group, host, node, snapshots } = this.#parts;
+    this.#memory.trim();
+    if (!(this.#isDue() || node.wantsSnapshot) || nowMs < this.#notBeforeMs) return;
     if (snapshots.isTaking || !this.#parts.mayBegin() || host.log.space === "low") return;
     if (this.#newestIndex() === this.#parts.appliedIndex()) {
       this.#advance(nowMs);
@@ -73,9 +85,10 @@ export class SnapshotKeeper {
     counters.snapshotsTakenBytes += snapshots.newestBytes;
     counters.onSnapshot?.(group, meta, snapshots.newestBytes);
     node.snapshotStored(meta);
+    catchUp.snapshotStored();
     const older = host.store.older(group, meta.index);
     if (older !== undefined) host.compactLog(group, older);
-    node.compact(catchUp.snapshotAt(meta.index));
+    this.#parts.offer();
   }
 
   #newestIndex(): number {

@@ -18,8 +18,13 @@ export class TickWatch {
   }
 
   ticked(): void {
-    this.#tickedMs = this.#clock.monotonicMs();
-    this.#tickedWallMs = this.#clock.wallMs();
+    this.tickedBefore(0);
+  }
+
+  /** The last tick was so long ago. */
+  tickedBefore(ms: number): void {
+    this.#tickedMs = this.#clock.monotonicMs() - ms;
+    this.#tickedWallMs = this.#clock.wallMs() - ms;
   }
 
   /** The present tick has taken longer than counts for a lease. */

@@ -115,7 +115,8 @@ export class TransportService {
       return { result: group.machine.encodeResult(result) };
     } catch (error) {
       const failure = CoveyError.from(error);
-      if (failure.sent !== false) throw failure;
+      // To try again, here or elsewhere, does not help.
+      if (failure.sent !== false || failure.code === Code.unimplemented) throw failure;
       return {
         refused: failure.rawMessage,
         retry: failure.code !== Code.resourceExhausted,

@@ -80,6 +80,12 @@ const cases: readonly Case[] = [
     message: /the log belongs to cluster .*, not 00000/,
   },
   {
+    title: "cluster.json is gone",
+    spoil: ({ disk }) => disk.tree.remove(record),
+    code: Code.dataLoss,
+    message: /cluster\.json is missing, and the log of a replica is there: .*covey raft remove/,
+  },
+  {
     title: "the log is gone",
     spoil: ({ disk }) => disk.tree.removeTree("/data/raft/log"),
     code: Code.dataLoss,
@@ -133,26 +139,50 @@ for (const { title, spoil, code, message } of cases) {
   });
 }
 
-for (const [what, folder] of [["is", undefined], ["and the log are", "/data/raft"]] as const) {
-  test(`cluster.json ${what} gone, the node id is not: it votes no second time`, async () => {
-    const lab = await spoiled(({ disk }) => {
-      disk.tree.remove(record);
-      if (folder !== undefined) disk.tree.removeTree(folder);
-    });
-    const { cluster } = lab.node("c");
-    assert.equal(cluster.root, undefined, lab.describe());
-    assert.match(cluster.problem!, /was replica 3 of cluster .*, and its data is gone/);
-    assert.match(cluster.problem!, /covey raft remove 3/);
-    // What it says to do helps.
-    const operator = lab.operator("a");
-    await lab.wait(operator.remove({ replica: 3n }));
-    lab.machine("c").kill();
-    lab.machine("c").disk.tree.removeTree("/data");
-    lab.setup("c").nodeId = nodeIdOf("cc");
-    lab.start("c");
-    await lab.pass(1_000);
-    const { peer } = await lab.wait(operator.add({ address: addressOf("c") }));
-    assert.equal(peer?.replica, 4n);
-    await lab.converged();
+test("case 28: cluster.json and the log are gone, the node id is not: it votes no second time", async () => {
+  const lab = await spoiled(({ disk }) => {
+    disk.tree.remove(record);
+    disk.tree.removeTree("/data/raft");
   });
-}
+  const { cluster } = lab.node("c");
+  assert.equal(cluster.root, undefined, lab.describe());
+  assert.match(cluster.problem!, /was replica 3 of cluster .*, and its data is gone/);
+  assert.match(cluster.problem!, /covey raft remove 3/);
+  // What it says to do helps.
+  const operator = lab.operator("a");
+  await lab.wait(operator.remove({ replica: 3n }));
+  lab.machine("c").kill();
+  lab.machine("c").disk.tree.removeTree("/data");
+  lab.setup("c").nodeId = nodeIdOf("cc");
+  lab.start("c");
+  await lab.pass(1_000);
+  const { peer } = await lab.wait(operator.add({ address: addressOf("c") }));
+  assert.equal(peer?.replica, 4n);
+  await lab.converged();
+});
+
+test("a node whose process ended while it was being added is invited again", async () => {
+  const seen = new Set<string>();
+  for (const crashAfterMs of [1, 2, 3, 4, 6, 10, 20, 40, 80, 160]) {
+    const lab = new Lab({ seed: 70 + crashAfterMs });
+    await lab.found("a", "b", "c");
+    lab.define("d", { join: ["a", "b", "c"].map(addressOf) });
+    lab.start("d");
+    await lab.pass(1_000);
+    const operator = lab.operator("b");
+    const first = operator.add({ address: addressOf("d") }, { timeoutMs: 1_000 }).catch(() => {});
+    await lab.pass(crashAfterMs);
+    const machine = lab.machine("d");
+    machine.kill();
+    const paths = machine.disk.paths();
+    seen.add([record, "/data/raft/log/identity.json"].map((path) => paths.includes(path)).join());
+    await lab.wait(first);
+    lab.start("d");
+    await lab.pass(2_000);
+    assert.equal(lab.node("d").failure, undefined);
+    await lab.wait(operator.add({ address: addressOf("d") }, { timeoutMs: 20_000 }));
+    await lab.put(lab.node("d"), 2);
+  }
+  // Before the record, between it and the log, and after both.
+  assert.deepEqual([...seen].sort(), ["false,false", "true,false", "true,true"]);
+});

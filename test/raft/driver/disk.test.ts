@@ -63,7 +63,7 @@ test("a failing sync is not tried again: what it covered is read back before it 
   lab.checkOperations();
 });
 
-test("a disk that is full at any moment ends no process, and refuses with a type", async () => {
+test("case 27: a disk that is full at any moment ends no process, and refuses with a type", async () => {
   for (let nth = 0; nth < 8; nth++) {
     const lab = new Lab({
       seed: nth + 1,

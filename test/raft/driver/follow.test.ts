@@ -107,7 +107,9 @@ test("an observer goes on where it was after the loss of its node, at another on
   let running = true;
   const writer = (async () => {
     while (running) {
-      await lab.propose(lab.alive[0], { timeoutMs: 5_000 });
+      // One that has just been started may still be reading its disk.
+      const node = lab.alive.find(({ cluster }) => cluster.root !== undefined);
+      if (node !== undefined) await lab.propose(node, { timeoutMs: 5_000 });
       await lab.sleep(20);
     }
   })();

@@ -53,6 +53,38 @@ class Intruder {
   }
 }
 
+test("case 32: numbers above 2^53 - 1, and the largest of all, are refused and change nothing", async () => {
+  const lab = new Lab();
+  const leader = await lab.found("a", "b", "c");
+  await lab.put(leader, 3);
+  await lab.pass(500);
+  const [follower] = lab.followers();
+  const peer = leader.cluster.host!.peer(follower.setup.nodeId)!;
+  const { replica, term } = follower.root;
+  const from = BigInt(leader.root.replica);
+  const usual = { group: 0, from, to: BigInt(replica), term: BigInt(term) };
+  const before = follower.root.status();
+  const numbers = [2n ** 53n, 2n ** 53n + 1n, 2n ** 63n, 2n ** 64n - 1n];
+  const fields = ["term", "logTerm", "index", "commit", "rejectHint", "round"] as const;
+  let sent = 0;
+  for (const type of [1, 2, 3, 5, 7, 8]) {
+    for (const number of numbers) {
+      for (const field of fields) {
+        peer.link("control").send({ messages: [{ ...usual, type, [field]: number }] }, 64);
+        sent++;
+      }
+    }
+  }
+  await lab.pass(1_000);
+  const after = follower.root.status();
+  assert.equal(after.counters.messagesInvalid - before.counters.messagesInvalid, sent);
+  assert.equal(follower.root.stopped, undefined);
+  for (const key of ["term", "vote", "leader", "lastIndex", "committed"] as const) {
+    assert.equal(after[key], before[key], key);
+  }
+  await lab.put(follower, 3);
+});
+
 test("messages that claim to be another node's replica are dropped", async () => {
   const lab = new Lab();
   const leader = await lab.found("a", "b", "c");

@@ -3,6 +3,7 @@ import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
 import { Code } from "../../../src/base/error.ts";
 import type { Group } from "../../../src/raft/group.ts";
+import { RemoteGroup } from "../../../src/raft/remote_group.ts";
 import { armBan, liftBan } from "../../simulation/ban.ts";
 import { addressOf, caught, Lab, type LabNode } from "./lab.ts";
 import {
@@ -194,6 +195,9 @@ test("heartbeats of many groups share frames, and one write their entries", asyn
   const placed: Placed[] = [];
   for (let at = 0; at < 12; at++) placed.push(await place(lab, lab.alive, `g${at}`));
   // All led by one node, so that their heartbeats go the same way.
+  if (!lab.node("a").isLeading) {
+    await lab.wait(lab.operator("a").transfer({ replica: BigInt(lab.node("a").root.replica) }));
+  }
   for (const { groups } of placed) {
     const group = [...groups.values()].find(({ isLeading }) => isLeading)!;
     group.transfer(groups.get("a")!.replica);
@@ -206,8 +210,8 @@ test("heartbeats of many groups share frames, and one write their entries", asyn
   const before = control();
   await lab.pass(10_000);
   const perSecond = (control() - before) / 10;
-  // Two phases of heartbeats at most, where each group for itself would send 520.
-  assert.ok(perSecond < 130, `${perSecond} frames a second for thirteen groups`);
+  // Twenty heartbeats, their answers, and pings: each group for itself would send 520.
+  assert.ok(perSecond < 60, `${perSecond} frames a second for thirteen groups`);
   const { log } = lab.node("a").cluster.host!;
   const batches = log.written.batches;
   await lab.wait(
@@ -234,4 +238,69 @@ test("a replica can be added to a group, and removed from it", async () => {
   const left = [...groups.values()].find(({ replica }) => replica !== 1)!;
   await propose(lab, left, "last");
   await lab.until(() => machines.get(without.name)!.ids.length === 6);
+});
+
+test("a node that leaves hands over every group that it leads", async () => {
+  const lab = new Lab();
+  const leaving = await lab.found("a", "b", "c");
+  const placed: Placed[] = [];
+  for (const name of ["one", "two", "three"]) placed.push(await place(lab, lab.alive, name));
+  for (const { groups } of placed) {
+    const own = groups.get(leaving.name)!;
+    const leader = [...groups.values()].find(({ isLeading }) => isLeading)!;
+    if (leader !== own) leader.transfer(own.replica);
+    await lab.until(() => own.isLeading);
+  }
+  const startedMs = lab.simulation.nowMs;
+  await lab.wait(leaving.cluster.drain(5_000));
+  assert.ok(lab.simulation.nowMs - startedMs < 200, "no election timeout has passed");
+  for (const { groups } of placed) {
+    assert.equal(groups.get(leaving.name)!.leads, false);
+    assert.notEqual(groups.get(leaving.name)!.leader, undefined);
+  }
+  await lab.wait(leaving.stop());
+  for (const { groups } of placed) {
+    const [other] = [...groups].filter(([name]) => name !== leaving.name);
+    assert.ok(await propose(lab, other[1], `${other[1].name} goes on`) < 100);
+  }
+});
+
+test("a program's handle of a group elsewhere follows the group, and becomes its own replica's", async () => {
+  const lab = new Lab();
+  await lab.found("a", "b", "c", "d", "e");
+  const nodes = lab.alive;
+  const { groups } = await place(lab, nodes, "some", { replicas: 2 });
+  const without = nodes.filter(({ name }) => !groups.has(name));
+  const [outside, ...next] = without;
+  const record = outside.cluster.groups!.record("some")!;
+  const { id } = record;
+  const machine = new TestMachine();
+  const handle = new RemoteGroup<TestResult>({ cluster: outside.cluster, machine, record, id });
+  assert.equal(handle.replica, 0);
+  await lab.wait(handle.propose(commandBytes("founders")));
+  // Others keep it now.
+  for (const { name } of next) {
+    await lab.wait(
+      lab.operator(next[0].name).add({ group: id, address: addressOf(name) }).catch(() =>
+        lab.operator([...groups.keys()][0]).add({ group: id, address: addressOf(name) })
+      ),
+    );
+  }
+  for (const replica of [1n, 2n]) {
+    await lab.wait(
+      lab.operator(next[0].name).remove({ group: id, replica }, { timeoutMs: 10_000 }),
+    );
+  }
+  await lab.pass(2_000);
+  const startedMs = lab.simulation.nowMs;
+  await lab.wait(handle.propose(commandBytes("the next ones"), { timeoutMs: 10_000 }));
+  assert.ok(lab.simulation.nowMs - startedMs < 500, `${lab.simulation.nowMs - startedMs} ms`);
+  assert.ok(next.some(({ name }) => handle.leader?.name === name));
+  assert.match((await lab.failure(handle.barrier())).message, /is kept by/);
+  await lab.wait(
+    lab.operator(next[0].name).add({ group: id, address: addressOf(outside.name) }),
+  );
+  await lab.until(() => handle.replica > 0);
+  await lab.wait(handle.barrier());
+  await lab.wait(handle.propose(commandBytes("here")));
 });

@@ -1,10 +1,10 @@
 /** What operators ask, of any node, in good times and in bad ones. */
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
-import { Code } from "../../../src/base/error.ts";
+import { Code, type CoveyError } from "../../../src/base/error.ts";
 import { Suffrage } from "../../../src/gen/covey/raft/v1/raft_pb.ts";
 import { armBan, liftBan } from "../../simulation/ban.ts";
-import { addressOf, Lab, nodeIdOf } from "./lab.ts";
+import { addressOf, Lab, type LabNode, nodeIdOf } from "./lab.ts";
 
 before(armBan);
 after(liftBan);
@@ -89,7 +89,86 @@ test("the answer of a request does not depend on the moment in a leader's round"
   }
 });
 
-test("a learner that is far behind is not promoted", async () => {
+const ofYoungLeaders: Readonly<
+  Record<string, (lab: Lab, leader: LabNode, learner: LabNode) => Promise<unknown>>
+> = {
+  "a removal": (lab, leader, learner) =>
+    lab.operator(leader.name).remove({ replica: BigInt(learner.root.replica) }),
+  "the removal of a voter": (lab, leader) => {
+    const other = lab.names.find((name) => !["d", leader.name].includes(name))!;
+    return lab.operator(leader.name).remove({ replica: BigInt(lab.node(other).root.replica) });
+  },
+  "its own removal": (lab, leader) =>
+    lab.operator(leader.name).remove({ replica: BigInt(leader.root.replica) }),
+  "a promotion": (lab, leader, learner) =>
+    lab.operator(leader.name).promote({ replica: BigInt(learner.root.replica) }),
+  "a transfer to anybody": (lab, leader) => lab.operator(leader.name).transfer({}),
+  "a new group": async (lab, leader) => {
+    const { founders } = await lab.operator(leader.name).createGroup({ name: "g", replicas: 3 });
+    assert.equal(founders.length, 3);
+  },
+  "an addition": (lab, leader) =>
+    lab.operator(leader.name).add({ address: addressOf("e"), learner: true }),
+};
+
+for (const [what, ask] of Object.entries(ofYoungLeaders)) {
+  test(`${what} right after an election is judged when the leader has heard of the others`, async () => {
+    const lab = new Lab({ latencyMs: [10, 10] });
+    const first = await lab.found("a", "b", "c");
+    newcomer(lab, "d");
+    newcomer(lab, "e");
+    await lab.pass(1_000);
+    await lab.wait(lab.operator(first.name).add({ address: addressOf("d"), learner: true }));
+    await lab.pass(1_000);
+    const next = lab.node(first.name === "a" ? "b" : "a");
+    first.root.transfer(next.root.replica);
+    await lab.until(() => next.root.leads);
+    assert.equal(next.isLeading, false, "it has committed nothing yet");
+    await lab.wait(ask(lab, next, lab.node("d")));
+    lab.checkOperations();
+  });
+}
+
+test("reads and writes at a node whose removal is applied end at once, with another node's turn", async () => {
+  for (const who of ["follower", "leader"]) {
+    const lab = new Lab();
+    const leader = await lab.found("a", "b", "c");
+    const gone = who === "leader" ? leader : lab.followers()[0];
+    const other = lab.names.find((name) => name !== gone.name)!;
+    const removal = lab.operator(other).remove({ replica: BigInt(gone.root.replica) });
+    const waits: Promise<CoveyError | undefined>[] = [];
+    let slowestMs = 0;
+    while (!gone.root.isRemoved || waits.length < 100) {
+      const sinceMs = lab.simulation.nowMs;
+      for (
+        const end of [
+          gone.root.barrier(),
+          lab.propose(gone).then(({ error }) => thrown(error)),
+        ]
+      ) {
+        waits.push(end.then(() => undefined, (error) => error as CoveyError));
+        void waits.at(-1)!.then(() => {
+          slowestMs = Math.max(slowestMs, lab.simulation.nowMs - sinceMs);
+        });
+      }
+      await lab.put(lab.node(other), 1);
+    }
+    await lab.wait(removal);
+    const errors = await lab.wait(Promise.all(waits));
+    assert.ok(slowestMs < 100, `${who}: ${slowestMs} ms`);
+    assert.ok(errors.some((error) => error !== undefined), "some came after the removal");
+    for (const error of errors) {
+      assert.ok(error === undefined || (error.code === Code.unavailable && error.sent === false));
+    }
+    lab.checkOperations();
+  }
+});
+
+function thrown(error: unknown): void {
+  if (error !== undefined) throw error;
+}
+
+test("case 15: a learner that is far behind is not promoted", async () => {
   const lab = new Lab({ raft: { catchUpBytes: 64 << 20, snapshotLogBytes: 64 << 20 } });
   const leader = await lab.found("a", "b", "c");
   newcomer(lab, "d");
@@ -112,7 +191,7 @@ test("a learner that is far behind is not promoted", async () => {
   assert.equal(unknown.code, Code.notFound);
 });
 
-test("a removal that would leave no majority is refused, whoever would be removed", async () => {
+test("case 15: a removal that would leave no majority is refused, whoever would be removed", async () => {
   const lab = new Lab();
   await lab.found("a", "b", "c");
   const followers = lab.followers();

@@ -214,3 +214,75 @@ test("only in this term, only here: what the leader alone may decide", async () 
   await lab.pass(2_000);
   assert.equal(lab.indexOf("late"), undefined);
 });
+
+test("a leader that is paused keeps nobody waiting once another one leads", async () => {
+  const lab = new Lab();
+  const leader = await lab.found("a", "b", "c");
+  await lab.pass(2_000);
+  const [follower, other] = lab.followers();
+  // So that there is a connection on which something can be sent.
+  await lab.put(follower, 1);
+  lab.machine(leader.name).pause();
+  const early = lab.propose(follower, { timeoutMs: 30_000 });
+  await lab.pass(350);
+  assert.equal(follower.root.leader?.replica, leader.root.replica, "nobody has noticed yet");
+  const later = lab.propose(follower, { timeoutMs: 30_000 });
+  await lab.until(() => follower.isLeading || other.isLeading);
+  const electedMs = lab.simulation.nowMs;
+  const [sent, held] = await lab.wait(Promise.all([early, later]));
+  assert.equal(sent.error?.sent, true, "the paused one may have it");
+  assert.ok(sent.endedMs - electedMs < 100, `${sent.endedMs - electedMs} ms`);
+  assert.equal(held.error, undefined, "it was not sent to a leader that is silent");
+  assert.ok(held.endedMs - electedMs < 200, `${held.endedMs - electedMs} ms`);
+  lab.machine(leader.name).resume();
+  await lab.leader();
+  await lab.converged();
+  lab.checkOperations();
+});
+
+test("what the leader's build cannot apply enters no log, whoever proposes it", async () => {
+  const lab = new Lab({ machine: { unknown: /^new:/ } });
+  const leader = await lab.found("a", "b", "c");
+  const { clusterId } = leader.root;
+  const last = leader.root.status().lastIndex;
+  const unsupported = (error: CoveyError | undefined): void => {
+    assert.equal(error?.code, Code.unimplemented, String(error));
+    assert.match(error.message, /the leader is of an older build.*: update that node/);
+  };
+  for (const node of lab.alive) {
+    for (const leaderOnly of node === leader ? [false, true] : [false]) {
+      const { error, startedMs, endedMs } = await lab.wait(
+        lab.propose(node, { id: `new:${node.name}${leaderOnly}`, leaderOnly }),
+      );
+      unsupported(error);
+      assert.equal(error?.sent, false);
+      assert.ok(endedMs - startedMs < 50, "nobody tries it again");
+    }
+  }
+  const transport = lab.transport(leader.name);
+  unsupported(
+    await lab.failure(transport.propose({ clusterId, group: 0, data: commandBytes("new:far") })),
+  );
+  assert.equal(leader.root.status().lastIndex, last);
+  await lab.put(lab.followers()[0], 3);
+  await lab.converged();
+  for (const { root } of lab.alive) assert.equal(root.stopped, undefined);
+  assert.deepEqual(lab.handlerErrors, []);
+  lab.checkOperations();
+});
+
+test("a machine that cannot say what it supports fails that proposal alone", async () => {
+  const lab = new Lab({ machine: { unknown: /^new:/ } });
+  const leader = await lab.found("a", "b", "c");
+  const broken = () => {
+    throw new Error("no idea");
+  };
+  const { supports } = leader.machine;
+  Object.assign(leader.machine, { supports: broken });
+  const { error } = await lab.wait(lab.propose(leader));
+  assert.equal(error?.code, Code.internal, String(error));
+  assert.equal(error?.sent, false);
+  Object.assign(leader.machine, { supports });
+  await lab.put(leader, 2);
+  lab.checkOperations();
+});

@@ -182,7 +182,7 @@ async function readAfterSleep(lab: Lab, how: (leader: LabNode) => Promise<void>)
   await lab.converged();
 }
 
-test("a lease does not outlive a pause of the process, whatever comes first after it", async () => {
+test("case 10: a lease does not outlive a pause of the process, whatever comes first after it", async () => {
   for (let seed = 1; seed <= 6; seed++) {
     const lab = new Lab({ seed, raft: leases });
     await readAfterSleep(lab, async (leader) => {

@@ -130,6 +130,44 @@ test("every request that waits ends, and says what may have been", async () => {
   lab.checkOperations();
 });
 
+for (const which of ["leader", "follower"] as const) {
+  test(`a ${which} that leaves ends what is under way with its result, and takes nothing new`, async () => {
+    const lab = new Lab({ latencyMs: [20, 20] });
+    const leader = await lab.found("a", "b", "c");
+    await lab.put(leader, 3);
+    const node = which === "leader" ? leader : lab.followers()[0];
+    const early = Array.from({ length: 8 }, () => lab.propose(node));
+    const read = node.root.barrier();
+    await lab.pass(5);
+    const drained = node.cluster.drain(10_000);
+    for (const late of [await lab.wait(lab.propose(node)), await lab.wait(lab.propose(node))]) {
+      assert.equal(late.error?.code, Code.unavailable);
+      assert.equal(late.error?.sent, false);
+    }
+    const startedMs = lab.simulation.nowMs;
+    await lab.wait(drained);
+    assert.ok(lab.simulation.nowMs - startedMs < 500);
+    await stop(lab, node);
+    for (const { error } of await lab.wait(Promise.all(early))) assert.equal(error, undefined);
+    await lab.wait(read);
+    lab.checkOperations();
+  });
+}
+
+test("a node that leaves without a quorum waits no longer than it may", async () => {
+  const lab = new Lab();
+  const leader = await lab.found("a", "b", "c");
+  for (const { name } of lab.followers()) lab.machine(name).pause();
+  const stuck = lab.propose(leader, { timeoutMs: 60_000 });
+  await lab.pass(5);
+  const startedMs = lab.simulation.nowMs;
+  await lab.wait(leader.cluster.drain(3_000));
+  const tookMs = lab.simulation.nowMs - startedMs;
+  assert.ok(tookMs >= 2_900 && tookMs < 3_200, `${tookMs} ms`);
+  await stop(lab, leader);
+  assert.equal((await lab.wait(stuck)).error?.sent, true);
+});
+
 test("a client of a stopping node gets an error, not silence", async () => {
   const lab = new Lab();
   const leader = await lab.found("a", "b", "c");
@@ -190,6 +228,31 @@ test("a node may be stopped while it is being added", async () => {
     await lab.wait(lab.operator("b").add({ address: addressOf("d") }, { timeoutMs: 20_000 }));
     await lab.leader();
     await lab.put(lab.node("d"), 1);
+  }
+});
+
+test("a node that is stopped while its log is being made does not run on afterwards", async () => {
+  for (const afterMs of [0, 2, 5, 10, 40, 100, 200]) {
+    const lab = new Lab();
+    await lab.found("a");
+    lab.define("b", { join: [addressOf("a")] });
+    lab.start("b");
+    await lab.pass(3_000);
+    const { cluster } = lab.node("b");
+    lab.machine("b").disk.slowSync([20, 20]);
+    const added = lab.operator("a").add({ address: addressOf("b") }, { timeoutMs: 20_000 }).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    await lab.pass(afterMs);
+    await stop(lab, lab.node("b"));
+    const { host } = cluster;
+    await lab.pass(5_000);
+    assert.equal(cluster.host, host, `stopped after ${afterMs} ms`);
+    assert.ok(host?.isStopped ?? true);
+    assert.equal(lab.machine("b").process.disk.callsInFlight, 0);
+    lab.machine("b").kill();
+    await lab.wait(added);
   }
 });
 

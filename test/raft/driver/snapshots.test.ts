@@ -404,7 +404,7 @@ test("without room for a snapshot nothing else stops, and it is tried again", as
   await lab.converged();
 });
 
-test("a crash between a snapshot's file and its mark in the log, twice, loses nothing", async () => {
+test("case 19: a crash between a snapshot's file and its mark in the log, twice, loses nothing", async () => {
   for (const times of [1, 2, 3]) {
     const lab = new Lab({ seed: times, raft: small });
     const { leader, behind } = await fallenBehind(lab);

@@ -35,6 +35,8 @@ export interface TestMachineOptions {
   readonly version?: number;
   /** Told of every command and of every restored state. */
   readonly told?: (applied: Applied) => void;
+  /** What a machine of an older build cannot apply. */
+  readonly unknown?: RegExp;
 }
 
 /** The command's text; zeros behind it only make it long. */
@@ -52,10 +54,15 @@ export class TestMachine implements Machine<TestResult> {
   appliedIndex = 0;
   snapshotsOpen = 0;
   restores = 0;
+  readonly supports?: (data: Uint8Array) => boolean;
   #unfinished: { readonly entry: MachineEntry; readonly id: string; left: number } | undefined;
 
   constructor(options: TestMachineOptions = {}) {
     this.options = options;
+    const { unknown } = options;
+    if (unknown !== undefined) {
+      this.supports = (data) => !unknown.test(decodeText(data.subarray(0, 64)) ?? "");
+    }
   }
 
   get ids(): string[] {

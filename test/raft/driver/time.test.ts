@@ -145,7 +145,7 @@ test("an outage is not taken for a long way", async () => {
   }
 });
 
-test("machines that stand still at once, and go on at once, elect one leader quickly", async () => {
+test("case 29: machines that stand still at once, and go on at once, elect one leader quickly", async () => {
   const lab = new Lab();
   await lab.found("a", "b", "c", "d", "e");
   for (const lastsMs of [200, 2_000, 60_000, 3_600_000]) {

@@ -101,6 +101,27 @@ test("a peer that does not read costs bounded memory and delays nobody", async (
   await lab.converged(undefined, 60_000);
 });
 
+test("what waits for all peers that do not read is bounded together", async () => {
+  const inflightBytesMax = 1 << 20;
+  const lab = new Lab({ windowBytes: 64 << 10, raft: { inflightBytesMax } });
+  const names = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
+  const leader = await lab.found(...names);
+  const stuck = lab.followers().slice(0, 4);
+  for (const { name } of stuck) lab.machine(name).stick();
+  let most = 0;
+  for (let round = 0; round < 16; round++) {
+    await lab.put(leader, 16, 32 << 10);
+    const queued = leader.cluster.host!.peers.map(({ queuedBytes }) => queuedBytes);
+    most = Math.max(most, queued.reduce((sum, bytes) => sum + bytes, 0));
+  }
+  // Half a window each, and what went out before they were known to be slow.
+  assert.ok(most <= 4 * inflightBytesMax, `${most} bytes wait for four of them`);
+  assert.ok(most >= inflightBytesMax, "they are sent ahead all the same");
+  for (const { name } of stuck) lab.machine(name).unstick();
+  await lab.converged(undefined, 60_000);
+  lab.checkOperations();
+});
+
 /** With the flag as long as it takes, else only the first minute of it. */
 const megabytes = process.env.COVEY_DRIVER_SEEDS === undefined ? 10 : 50;
 

@@ -3,7 +3,15 @@
  * must not take part; whoever refuses says why in one line, and the others go on.
  */
 import assert from "node:assert/strict";
-import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { Prng } from "../../../src/base/prng.ts";
@@ -92,6 +100,28 @@ const losses: readonly Loss[] = [
     line: /^covey: .*\/raft\/log/m,
   },
   {
+    name: "the newest part of the log was cut off",
+    lose: (data) => {
+      const file = segments(data).at(-1)!;
+      truncateSync(file, Math.floor(usedBytes(file) / 2));
+    },
+    line:
+      /^covey: .*\/wal-[0-9a-f]+\.log at byte \d+: ends here.*"covey raft remove \d+".*"covey raft add tcp:.*"/m,
+  },
+  {
+    name: "the newest part of the log was cut off behind what it holds",
+    lose: (data) => {
+      const file = segments(data).at(-1)!;
+      truncateSync(file, usedBytes(file));
+    },
+    line: /^covey: .*\/wal-[0-9a-f]+\.log at byte \d+: ends here/m,
+  },
+  {
+    name: "the newest part of the log is gone",
+    lose: (data) => rmSync(segments(data).at(-1)!),
+    line: /^covey: .*\/wal-[0-9a-f]+\.log: is missing: segment \d+ says .*"covey raft remove \d+"/m,
+  },
+  {
     name: "the log is another node's",
     lose: (data, other) => copy(join(other, "raft"), join(data, "raft")),
     line: /^covey: .*\/identity\.json: the log belongs to node [0-9a-f]{32}, not [0-9a-f]{32}/m,
@@ -100,6 +130,11 @@ const losses: readonly Loss[] = [
     name: "the node's own id is gone",
     lose: (data) => rmSync(join(data, "node.json")),
     line: /^covey: .*the log belongs to node [0-9a-f]{32}, not/m,
+  },
+  {
+    name: "cluster.json is gone",
+    lose: (data) => rmSync(join(data, "cluster.json")),
+    line: /^covey: .*\/cluster\.json is missing, and the log of a replica is there: /m,
   },
   {
     name: "cluster.json is empty",
@@ -136,6 +171,41 @@ test("processes: a replica that forgot what it promised does not take part", () 
     await verify(lab);
     report(`${losses.length} losses refused; ${load.describe()}`);
   }));
+
+test("processes: a replica whose log is an older one stops as soon as it is counted on", () =>
+  withLab({
+    config: { ...smallLog, admin: { enabled: true, listen: "tcp://127.0.0.1:0" } },
+  }, async (lab) => {
+    await lab.start();
+    const load = lab.load({ clients: lab.clients(4), seed: 13, timeoutMs: 5_000, padding: 1_000 });
+    await load.acknowledged(writesAround);
+    const backup = join(lab.cluster.folder, "backup");
+    const node = await takeDown(lab, backup);
+    await load.acknowledged(writesAround);
+    await node.start();
+    await lab.caughtUp(node);
+    await load.acknowledged(writesAround);
+    await node.kill();
+    const term = await lab.term();
+    // What was acknowledged since then is gone, and nothing on this disk says so.
+    copy(join(backup, "raft"), join(node.dataFolder, "raft"));
+    await node.start();
+    await until(
+      "it says what is wrong",
+      20_000,
+      () => /acknowledged are gone from its log.*remove the replica/.test(node.process!.output),
+    );
+    const ready = await fetch(`${adminOf(node)}/readyz`);
+    assert.equal(ready.status, 503, await ready.text());
+    await load.acknowledged(writesAround);
+    await lab.electionsSince(term, lab.cluster.running.filter((one) => one !== node));
+    await node.kill();
+    await load.stop();
+  }));
+
+function adminOf(node: ClusterNode): string {
+  return node.ready!.listeners.admin.replace("tcp://", "http://");
+}
 
 interface Flip {
   readonly file: string;

@@ -5,7 +5,7 @@ import { type Lab, withLab } from "./lab.ts";
 import type { Load } from "./load.ts";
 import { report } from "./report.ts";
 import { verify } from "./verify.ts";
-import { timed } from "./waiting.ts";
+import { timed, until } from "./waiting.ts";
 
 const writesAround = 150;
 
@@ -89,4 +89,78 @@ test("processes: bulk over a thin link stops no heartbeat and no other node", ()
     );
     network.heal();
     await verify(lab);
+  }));
+
+/** What the follower lacks in the test below: small enough to be in the log still. */
+const missing = { values: 60, valueBytes: 8_192 };
+
+test("processes: a follower behind a thin link gets what it lacks once, whatever is read meanwhile", () =>
+  withLab({ relaySeed: 4 }, async (lab) => {
+    await lab.start();
+    const [slow, other] = await lab.followers();
+    const client = lab.client({ nodes: [other] });
+    await slow.kill();
+    const value = new Uint8Array(missing.valueBytes);
+    for (let at = 0; at < missing.values; at++) await client.put(`big/${at}`, value);
+    const { network } = lab.cluster;
+    for (const { index } of lab.nodes) {
+      if (index === slow.index) continue;
+      network.link(index, slow.index, thin);
+      network.link(slow.index, index, thin);
+    }
+    await slow.start();
+    const bytes = missing.values * missing.valueBytes;
+    const wireMs = bytes / thin.bytesPerSecond * 1000;
+    let isThere = false;
+    const reading = (async () => {
+      let reads = 0;
+      // Each is a round of heartbeats, whose answers overtake the appends.
+      for (; !isThere; reads++) await client.get("big/0");
+      return reads;
+    })();
+    const [tookMs, reads] = await Promise.all([
+      timed(() => lab.caughtUp(slow).finally(() => isThere = true)),
+      reading,
+    ]);
+    report(
+      `${bytes} bytes over 1 Mbit/s, ${
+        Math.round(wireMs)
+      } ms on the wire: there after ${tookMs} ms, ` +
+        `beside ${reads} reads`,
+    );
+    assert.ok(tookMs < 2 * wireMs, `${tookMs} ms for ${Math.round(wireMs)} ms on the wire`);
+    network.heal();
+    await verify(lab);
+  }));
+
+test("processes: a write by way of another node waits for a paused leader no longer than an election", () =>
+  withLab({}, async (lab) => {
+    await lab.start();
+    const leader = await lab.leader();
+    const [asked] = await lab.followers();
+    const { electionTimeoutMillis } = await lab.group(asked);
+    const kv = lab.client({ nodes: [asked] });
+    await kv.put("paused/before", "1");
+    const term = await lab.term();
+    leader.pause();
+    const sinceMs = performance.now();
+    // At once, and when the leader has been silent for a while.
+    const early = timed(() => kv.put("paused/early", "1"));
+    const other = lab.client({ nodes: [asked] });
+    await until("the silence is noticed", 5_000, () => performance.now() - sinceMs > 350);
+    await other.put("paused/late", "1");
+    const lateMs = Math.round(performance.now() - sinceMs);
+    const earlyMs = await early;
+    const successor = await lab.leader(lab.nodes.filter((node) => node !== leader));
+    assert.ok((await lab.group(successor)).term > term);
+    report(
+      `SIGSTOP of the leader, writes by way of a follower: answered ${earlyMs} and ${lateMs} ms after, ` +
+        `with an election timeout of ${electionTimeoutMillis} ms`,
+    );
+    leader.resume();
+    await lab.caughtUp(leader);
+    await verify(lab);
+    // An election begins after one to two timeouts, and may have to begin again.
+    const limitMs = 5 * Number(electionTimeoutMillis) + 1_000;
+    assert.ok(earlyMs < limitMs && lateMs < limitMs, `${earlyMs} and ${lateMs} ms`);
   }));
