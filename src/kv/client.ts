@@ -41,6 +41,7 @@ import {
   deleteRequest,
   entryOf,
   headerOf,
+  limitsOf,
   operationResult,
   optionalEntry,
   putRequest,
@@ -63,10 +64,11 @@ export interface KvClientOptions {
   /** At least one; calls begin at the first. */
   readonly endpoints: readonly KvEndpoint[];
   /**
-   * Number the writes, so that they may be repeated when their outcome is unknown. Without, such a
+   * Number the writes, so that they may be repeated when their outcome is unknown. `"single"` gives
+   * each write a session of its own that needs no closing: for a write or two. With false such a
    * write fails. Default true.
    */
-  readonly sessions?: boolean;
+  readonly sessions?: boolean | "single";
   /** Milliseconds for calls that say nothing, waiting for locks and elections aside. Default 10 s. */
   readonly timeoutMs?: number;
   /** Calls in flight; one more fails with `resource_exhausted`. Default 4,096. */
@@ -117,7 +119,12 @@ export class KvClient implements AsyncDisposable {
     };
   }
 
-  async put(key: KeyInput, value: KeyInput, options: PutOptions = {}): Promise<KvPut> {
+  /** `value: undefined` keeps the value that is there; the key must exist then. */
+  async put(
+    key: KeyInput,
+    value: KeyInput | undefined,
+    options: PutOptions = {},
+  ): Promise<KvPut> {
     const request = putRequest(key, value, options);
     const { header: wire, prevKv } = await this.#sessions.write(
       options,
@@ -293,6 +300,7 @@ export class KvClient implements AsyncDisposable {
       compactRevision: Number(response.compactRevision),
       memoryBytes: Number(response.memorySize),
       errors: response.errors,
+      limits: limitsOf(response.limits),
     };
   }
 
@@ -341,9 +349,10 @@ export class KvClient implements AsyncDisposable {
       resultBytesMax: toWire(limits.resultBytesMax, "resultBytesMax"),
       scanKeysMax: toWire(limits.scanKeysMax, "scanKeysMax"),
     };
-    return await this.#headerOf(
-      this.#read(options, (endpoint, own) => endpoint.maintenance.setLimits(request, own)),
-    );
+    return await this.#headerOf(this.#sessions.write(
+      options,
+      (endpoint, own, session) => endpoint.maintenance.setLimits({ ...request, session }, own),
+    ));
   }
 
   /** Ends watches, renewals and what waits, and closes the session. Channels are their owner's. */
@@ -362,6 +371,7 @@ export class KvClient implements AsyncDisposable {
     return {
       calls: this.#calls,
       lease: (options: LeaseOptions) => this.lease(options),
+      watch: (key: Uint8Array, options: WatchOptions) => this.watch(key, options),
       transact: (transaction: KvTransaction, options?: KvCallOptions) =>
         this.transact(transaction, options),
     };

@@ -4,7 +4,7 @@
  */
 import type { Clock, Random, Timer } from "../runtime/port.ts";
 import { Code, CoveyError } from "../base/error.ts";
-import { didNothing, leaderOf, typedError, withUnknownOutcome } from "./client_error.ts";
+import { didNothing, isStopped, leaderOf, typedError, withUnknownOutcome } from "./client_error.ts";
 import type { CallOptions } from "../ttrpc/service.ts";
 import type { KvCallOptions } from "./client_types.ts";
 import type { KvEndpoint } from "./client_endpoint.ts";
@@ -74,6 +74,13 @@ export class Calls {
     );
   }
 
+  /** For names that nobody else may draw. */
+  randomBytes(length: number): Uint8Array {
+    const bytes = new Uint8Array(length);
+    this.#parts.random.fill(bytes);
+    return bytes;
+  }
+
   /** Fires when the client is closed. */
   get closing(): AbortSignal {
     return this.#closing.signal;
@@ -100,6 +107,11 @@ export class Calls {
     const named = endpoints.findIndex(({ address }) => address !== "" && address === leader);
     if (named >= 0 && endpoints[named] !== endpoint) this.#current = named;
     else if (this.endpoint === endpoint) this.#current = (this.#current + 1) % endpoints.length;
+  }
+
+  /** Whether there is another node to ask. */
+  get hasOthers(): boolean {
+    return this.#parts.endpoints.length > 1;
   }
 
   /** The pause after so many failures in a row. */
@@ -157,6 +169,7 @@ export class Calls {
     /** An earlier try may have done it: nothing that a later one says can take that back. */
     let mayBeDone = false;
     let pauseMs: number | undefined = 0;
+    const stopped = new Set<KvEndpoint>();
     for (let failures = 0;;) {
       let { endpoint } = this;
       let error: CoveyError;
@@ -172,6 +185,9 @@ export class Calls {
       }
       pauseMs = this.#nextTry(error, plan, ++failures, untilMs - this.clock.monotonicMs());
       mayBeDone ||= !didNothing(error);
+      if (isStopped(error)) stopped.add(endpoint);
+      // No node that is known will ever do it.
+      if (stopped.size === this.#parts.endpoints.length) pauseMs = undefined;
       if (signal?.aborted) error = canceledBy(signal);
       if (pauseMs === undefined || signal?.aborted || this.closing.aborted) {
         throw typedError(mayBeDone ? withUnknownOutcome(error) : error);

@@ -16,15 +16,19 @@ import type {
   KvLock,
   KvTransaction,
   KvTransactionResult,
+  KvWatch,
   LeaseOptions,
   LockOptions,
+  WatchOptions,
 } from "./client_types.ts";
-import { entryOf, optionalEntry, toBytes, toWire } from "./client_wire.ts";
+import { entryOf, headerOf, optionalEntry, toBytes, toWire } from "./client_wire.ts";
+import type { ResponseHeader } from "../gen/covey/kv/v1/kv_pb.ts";
 
 /** What elections and locks need of their client. */
 export interface ElectionParts {
   readonly calls: Calls;
   lease(options: LeaseOptions): Promise<KvLease>;
+  watch(key: Uint8Array, options: WatchOptions): KvWatch;
   transact(
     transaction: KvTransaction,
     options?: KvCallOptions,
@@ -42,6 +46,7 @@ interface Hold {
 
 async function holdOf(parts: ElectionParts, options: LockOptions): Promise<Hold> {
   if (options.lease !== undefined) {
+    // Whatever is waited for ends with an error when that lease does.
     return { id: options.lease, signal: new AbortController().signal, own: undefined };
   }
   const { ttlMs, signal, timeoutMs } = options;
@@ -72,6 +77,41 @@ async function held<T>(
   }
 }
 
+/** What is held by a lease of the caller's is lost when its key is gone. */
+function followKey(parts: ElectionParts, key: Uint8Array, revision: number): FollowedKey {
+  const lost = new AbortController();
+  const watch = parts.watch(key, { from: revision, withoutPuts: true });
+  const follow = async (): Promise<void> => {
+    try {
+      const { done } = await watch.next();
+      if (done === true) return;
+      lost.abort(
+        new CoveyError(Code.aborted, "its key is gone: the lease ended, or somebody deleted it"),
+      );
+    } catch (error) {
+      lost.abort(CoveyError.from(error));
+    }
+  };
+  void follow();
+  return { signal: lost.signal, stop: () => watch.close() };
+}
+
+interface FollowedKey {
+  readonly signal: AbortSignal;
+  stop(): void;
+}
+
+/** The own lease's signal, or one that follows the key. */
+function signalOf(
+  parts: ElectionParts,
+  { signal, own }: Hold,
+  key: Uint8Array,
+  header: ResponseHeader | undefined,
+): FollowedKey {
+  if (own !== undefined) return { signal, stop: () => {} };
+  return followKey(parts, key, headerOf(header).revision);
+}
+
 /** Gives back what was held, by deleting its key and by ending the lease if that is its own. */
 async function giveBack(
   parts: ElectionParts,
@@ -88,16 +128,20 @@ export async function takeLock(
   name: KeyInput,
   options: LockOptions,
 ): Promise<KvLock> {
-  return await held(parts, options, async ({ id, signal, own }, call) => {
+  return await held(parts, options, async (hold, call) => {
+    const { id, own } = hold;
     const request = { name: toBytes(name), lease: toWire(id, "lease") };
-    const { key } = await parts.calls.run(
+    const { key, header } = await parts.calls.run(
       call,
       waiting,
       (endpoint, attempt) => endpoint.lock.lock(request, attempt),
     );
     const isHeld: KvCompare = { keys: key, is: ">", createRevision: 0 };
-    const unlock = (unlocking?: KvCallOptions): Promise<void> =>
-      giveBack(parts, own, { success: [{ delete: key }] }, unlocking);
+    const { signal, stop } = signalOf(parts, hold, key, header);
+    const unlock = (unlocking?: KvCallOptions): Promise<void> => {
+      stop();
+      return giveBack(parts, own, { success: [{ delete: key }] }, unlocking);
+    };
     return { key, lease: id, signal, held: isHeld, unlock, [Symbol.asyncDispose]: () => unlock() };
   });
 }
@@ -119,21 +163,29 @@ export class ClientElection implements KvElection {
         lease: toWire(hold.id, "lease"),
         value: toBytes(value),
       };
-      const { leader } = await parts.calls.run(
+      const { leader, header } = await parts.calls.run(
         call,
         waiting,
         (endpoint, attempt) => endpoint.election.campaign(request, attempt),
       );
       if (leader === undefined) throw new CoveyError(Code.internal, "the answer names no leader");
-      return this.#leadership(hold, leader.key, Number(leader.rev));
+      const followed = signalOf(parts, hold, leader.key, header);
+      return this.#leadership(hold, leader.key, Number(leader.rev), followed);
     });
   }
 
-  #leadership({ id, signal, own }: Hold, key: Uint8Array, revision: number): KvLeadership {
+  #leadership(
+    { id, own }: Hold,
+    key: Uint8Array,
+    revision: number,
+    { signal, stop }: FollowedKey,
+  ): KvLeadership {
     const parts = this.#parts;
     const isHeld: KvCompare = { keys: key, createRevision: revision };
-    const resign = (options?: KvCallOptions): Promise<void> =>
-      giveBack(parts, own, { compare: [isHeld], success: [{ delete: key }] }, options);
+    const resign = (options?: KvCallOptions): Promise<void> => {
+      stop();
+      return giveBack(parts, own, { compare: [isHeld], success: [{ delete: key }] }, options);
+    };
     const proclaim = async (value: KeyInput, options?: KvCallOptions): Promise<void> => {
       const success = [{ put: key, value, lease: id }];
       const done = await parts.transact({ compare: [isHeld], success }, options);

@@ -38,6 +38,11 @@ export function didNothing(error: CoveyError): boolean {
   return error.sent === false || detailOf(error, ErrorInfoSchema)?.notApplied === true;
 }
 
+/** Whether the store has stopped on the node that was asked, so that only others can do it. */
+export function isStopped(error: CoveyError): boolean {
+  return detailOf(error, ErrorInfoSchema)?.stopped === true;
+}
+
 /** The same error for whoever tried before and does not know what came of that. */
 export function withUnknownOutcome(error: CoveyError): CoveyError {
   // What the store itself says about a command holds, however often it was sent.

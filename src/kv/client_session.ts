@@ -2,6 +2,10 @@
  * Writes that are applied once however often they are sent. The store keeps the result of each
  * numbered command until the session says that it has arrived; a number whose caller has given up
  * counts as arrived too, so that what is still on its way is not applied later.
+ *
+ * The first command opens the session itself, under a number drawn at random, so that it costs no
+ * more than one entry. The store does not remember such numbers for ever: commands go by the
+ * session's id as soon as there is a second one to ask for it, and none is repeated for long before.
  */
 import { Code, CoveyError } from "../base/error.ts";
 import { type Calls, canceledBy } from "./client_calls.ts";
@@ -9,13 +13,20 @@ import type { CallOptions } from "../ttrpc/service.ts";
 import { didNothing, refusalOf } from "./client_error.ts";
 import type { KvCallOptions } from "./client_types.ts";
 import type { KvEndpoint } from "./client_endpoint.ts";
+import { openingBytes } from "./core/command.ts";
+import { openingRetryMs } from "./core/sessions.ts";
 
 /** As the wire has it. */
 export interface SessionInit {
   readonly id: bigint;
   readonly sequence: bigint;
   readonly acknowledged: bigint;
+  readonly opening?: Uint8Array;
+  readonly single?: boolean;
 }
+
+/** One session for all writes, one for each write, or none. */
+export type SessionUse = boolean | "single";
 
 /** Commands between the oldest without a result and the newest: well within the store's limit. */
 const windowMax = 192;
@@ -24,15 +35,24 @@ const sessionsPerCommand = 12;
 
 /** The numbers of one session. */
 class Session {
-  readonly id: bigint;
   readonly window: number;
+  readonly opening: Uint8Array;
+  readonly single: boolean;
+  /** 0 as long as it is not known. */
+  id = 0n;
+  isAsked = false;
   #next = 1;
   #acknowledged = 0;
   readonly #done = new Set<number>();
 
-  constructor(id: bigint, window: number) {
-    this.id = id;
-    this.window = window;
+  constructor(opening: Uint8Array, options: { readonly window: number; readonly single: boolean }) {
+    this.opening = opening;
+    this.window = options.window;
+    this.single = options.single;
+  }
+
+  get isUsed(): boolean {
+    return this.#next > 1;
   }
 
   get hasRoom(): boolean {
@@ -44,11 +64,10 @@ class Session {
   }
 
   header(sequence: number): SessionInit {
-    return {
-      id: this.id,
-      sequence: BigInt(sequence),
-      acknowledged: BigInt(this.#acknowledged),
-    };
+    const { id, opening, single } = this;
+    const acknowledged = BigInt(this.#acknowledged);
+    if (id !== 0n) return { id, sequence: BigInt(sequence), acknowledged };
+    return { id, sequence: BigInt(sequence), acknowledged, opening, single };
   }
 
   /** The result has arrived, or nobody waits for it any more. */
@@ -65,7 +84,6 @@ interface Numbered {
 }
 
 interface Waiting {
-  readonly untilMs: number;
   readonly resolve: (numbered: Numbered) => void;
   readonly reject: (error: CoveyError) => void;
 }
@@ -78,21 +96,20 @@ type Send<T> = (
 
 export class Sessions {
   readonly #calls: Calls;
-  readonly #enabled: boolean;
+  readonly #use: SessionUse;
   #session: Session | undefined = undefined;
-  #opening = false;
   #window = windowMax;
   /** Commands that wait for a number, in their order. */
   #waiting: Waiting[] = [];
 
-  constructor(calls: Calls, enabled: boolean) {
+  constructor(calls: Calls, use: SessionUse) {
     this.#calls = calls;
-    this.#enabled = enabled;
+    this.#use = use;
   }
 
   /** Sends a write, again and again where that is needed. */
   write<T>(options: KvCallOptions, send: Send<T>): Promise<T> {
-    if (this.#enabled) {
+    if (this.#use !== false) {
       return this.#waiting.length < this.#calls.callsMax
         ? this.#numbered(options, send)
         : Promise.reject(this.#calls.tooMany());
@@ -109,10 +126,12 @@ export class Sessions {
     const session = this.#session;
     this.#session = undefined;
     for (const { reject } of this.#waiting.splice(0)) reject(this.#calls.closing.reason);
-    if (session === undefined) return;
+    if (session === undefined || !session.isUsed) return;
     const { endpoint } = this.#calls;
+    const { id, opening } = session;
+    const named = id === 0n ? { opening } : { id };
     try {
-      await endpoint.kv.closeSession({ id: session.id }, { timeoutMs: closeMs });
+      await endpoint.kv.closeSession(named, { timeoutMs: closeMs });
     } catch (error) {
       // The store forgets what is not used: nothing is lost but a little memory for a while.
       if (!(error instanceof CoveyError)) throw error;
@@ -120,13 +139,15 @@ export class Sessions {
   }
 
   async #numbered<T>(options: KvCallOptions, send: Send<T>): Promise<T> {
-    const untilMs = this.#calls.clock.monotonicMs() + (options.timeoutMs ?? this.#calls.timeoutMs);
+    const { clock } = this.#calls;
+    const startedMs = clock.monotonicMs();
+    const untilMs = startedMs + (options.timeoutMs ?? this.#calls.timeoutMs);
     const left = (): KvCallOptions => ({
       signal: options.signal,
-      timeoutMs: untilMs - this.#calls.clock.monotonicMs(),
+      timeoutMs: untilMs - clock.monotonicMs(),
     });
     for (let tries = 1;; tries++) {
-      const taken = this.#take(untilMs);
+      const taken = this.#take();
       const { session, sequence } = taken instanceof Promise
         ? await this.#wait(taken, left())
         : taken;
@@ -137,7 +158,12 @@ export class Sessions {
           { repeat: "always" },
           async (endpoint, own) => {
             try {
-              return await send(endpoint, own, session.header(sequence));
+              const header = session.header(sequence);
+              if (header.id !== 0n || !mayBeDone) return await send(endpoint, own, header);
+              const leftMs = startedMs + openingRetryMs - clock.monotonicMs();
+              if (leftMs <= 0) throw forgotten();
+              const timeoutMs = Math.min(leftMs, own.timeoutMs ?? Infinity);
+              return await send(endpoint, { ...own, timeoutMs }, header);
             } catch (error) {
               if (!this.#isGone(session, error)) mayBeDone ||= !isUndone(error);
               throw error;
@@ -153,50 +179,54 @@ export class Sessions {
   }
 
   /** The next number, at once or in turn. */
-  #take(untilMs: number): Numbered | Promise<Numbered> {
-    const session = this.#session;
-    if (session !== undefined && session.hasRoom && this.#waiting.length === 0) {
+  #take(): Numbered | Promise<Numbered> {
+    if (this.#use === "single") {
+      const session = this.#draw();
       return { session, sequence: session.take() };
     }
-    const promise = new Promise<Numbered>((resolve, reject) => {
-      this.#waiting.push({ untilMs, resolve, reject });
+    const session = this.#session ??= this.#draw();
+    if (session.hasRoom && this.#waiting.length === 0) return this.#number(session);
+    return new Promise<Numbered>((resolve, reject) => {
+      this.#waiting.push({ resolve, reject });
+      this.#serve();
     });
-    this.#serve();
-    return promise;
+  }
+
+  #draw(): Session {
+    const single = this.#use === "single";
+    return new Session(this.#calls.randomBytes(openingBytes), { window: this.#window, single });
+  }
+
+  #number(session: Session): Numbered {
+    if (session.isUsed && !session.isAsked) void this.#askId(session);
+    return { session, sequence: session.take() };
   }
 
   /** Gives numbers to those that wait. */
   #serve(): void {
-    const session = this.#session;
-    if (session === undefined) {
-      const [first] = this.#waiting;
-      if (first !== undefined && !this.#opening) void this.#open(first);
-      return;
-    }
-    while (session.hasRoom) {
-      const waiting = this.#waiting.shift();
-      if (waiting === undefined) return;
-      waiting.resolve({ session, sequence: session.take() });
+    while (this.#waiting.length > 0) {
+      const session = this.#session ??= this.#draw();
+      if (!session.hasRoom) return;
+      this.#waiting.shift()?.resolve(this.#number(session));
     }
   }
 
-  /** One opens for all that wait; what goes wrong is told to that one. */
-  async #open(first: Waiting): Promise<void> {
-    this.#opening = true;
+  /** Nobody waits for it: without it commands go on under the opening's name. */
+  async #askId(session: Session): Promise<void> {
+    session.isAsked = true;
+    const { opening } = session;
     try {
       const { id } = await this.#calls.run(
-        { timeoutMs: first.untilMs - this.#calls.clock.monotonicMs() },
+        {},
         { repeat: "always" },
-        (endpoint, own) => endpoint.kv.openSession({}, own),
+        (endpoint, own) => endpoint.kv.openSession({ opening }, own),
       );
-      this.#session = new Session(id, this.#window);
+      session.id = id;
     } catch (error) {
-      const at = this.#waiting.indexOf(first);
-      if (at >= 0) this.#waiting.splice(at, 1);
-      first.reject(CoveyError.from(error));
+      if (!(error instanceof CoveyError)) throw error;
+      // The next command asks again.
+      session.isAsked = false;
     }
-    this.#opening = false;
-    this.#serve();
   }
 
   /** Waits no longer than the caller does. A number that comes too late is given back. */
@@ -247,6 +277,15 @@ export class Sessions {
     if (this.#session === session) this.#session = undefined;
     return true;
   }
+}
+
+function forgotten(): CoveyError {
+  return new CoveyError(
+    Code.aborted,
+    "it is unknown whether the command was applied: the first command of a session can be repeated " +
+      `for ${openingRetryMs / 1000} s only; read what it was to change`,
+    { sent: true },
+  );
 }
 
 /** How long saying goodbye may take. */

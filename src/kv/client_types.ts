@@ -280,7 +280,11 @@ export interface LockOptions extends KvCallOptions {
 export interface KvLock extends AsyncDisposable {
   readonly key: Uint8Array;
   readonly lease: number;
-  /** Fires when its own lease is over. With a lease of the caller's, that lease's signal tells. */
+  /**
+   * Fires when its own lease is over, or may be because no node could be reached. With a lease of
+   * the caller's, when its key is gone: what nobody could be asked about only that lease's own
+   * signal tells.
+   */
   readonly signal: AbortSignal;
   /** To be put into the transactions of whoever holds the lock: true as long as it is held. */
   readonly held: KvCompare;
@@ -295,6 +299,7 @@ export interface KvLeadership extends AsyncDisposable {
   /** The key's create revision: higher with each who is elected. */
   readonly revision: number;
   readonly lease: number;
+  /** As that of a {@link KvLock}. */
   readonly signal: AbortSignal;
   readonly held: KvCompare;
   /** Changes the value that the others see. */
@@ -330,8 +335,10 @@ export interface KvStatus {
   readonly compactRevision: number;
   /** What keys and values take in memory. */
   readonly memoryBytes: number;
-  /** What is wrong: "NOSPACE", "RESTORING", "no leader". */
+  /** What is wrong: "NOSPACE", "RESTORING", "no leader", "stopped: " and why. */
   readonly errors: readonly string[];
+  /** In force. */
+  readonly limits: Required<KvLimitsChange>;
 }
 
 export interface KvHash {

@@ -9,7 +9,7 @@ import {
   Event_Type as EventType,
   WatchCreateRequest_FilterType as FilterType,
 } from "../gen/covey/kv/v1/kv_pb.ts";
-import { CompactedError } from "./client_error.ts";
+import { CompactedError, isStopped } from "./client_error.ts";
 import { entryOf, headerOf, optionalEntry, toInterval, toWire } from "./client_wire.ts";
 import type { KeySelection, KvWatch, KvWatchEvent, WatchOptions } from "./client_types.ts";
 import type { MessageInitShape } from "npm:@bufbuild/protobuf@2.17.0";
@@ -115,7 +115,7 @@ export class ClientWatch implements KvWatch {
           if (this.#closed) return;
           const error = CoveyError.from(thrown);
           if (this.#signal.aborted) throw canceledBy(this.#signal);
-          if (!isLoss(error)) throw error;
+          if (!isLoss(error) || (isStopped(error) && !this.#calls.hasOthers)) throw error;
           this.#calls.leave(endpoint, error);
         }
         if (this.#closed) return;

@@ -11,6 +11,7 @@ import type {
   CompareSchema,
   DeleteRangeRequestSchema,
   KeyValue,
+  Limits,
   PutRequestSchema,
   RangeRequestSchema,
   RequestOpSchema,
@@ -25,6 +26,7 @@ import type {
   KeySelection,
   KvCompare,
   KvHeader,
+  KvLimitsChange,
   KvOperation,
   KvOperationResult,
   KvTransaction,
@@ -237,4 +239,23 @@ export function operationResult({ response }: ResponseOp): KvOperationResult {
     default:
       throw new CoveyError(Code.internal, "the node's answer has an empty part", { sent: true });
   }
+}
+
+/** Zeros where an older node says nothing of them. */
+export function limitsOf(limits: Limits | undefined): Required<KvLimitsChange> {
+  return {
+    requestBytesMax: Number(limits?.requestBytesMax ?? 0),
+    keyBytesMax: Number(limits?.keyBytesMax ?? 0),
+    operationsMax: Number(limits?.operationsMax ?? 0),
+    databaseBytesMax: Number(limits?.databaseBytesMax ?? 0),
+    leasesMax: Number(limits?.leasesMax ?? 0),
+    leaseTtlMsMin: Number(limits?.leaseTtlMillisMin ?? 0),
+    leaseTtlMsMax: Number(limits?.leaseTtlMillisMax ?? 0),
+    sessionsMax: Number(limits?.sessionsMax ?? 0),
+    sessionResultsMax: Number(limits?.sessionResultsMax ?? 0),
+    sessionBytesMax: Number(limits?.sessionBytesMax ?? 0),
+    sessionResultBytesMax: Number(limits?.sessionResultBytesMax ?? 0),
+    resultBytesMax: Number(limits?.resultBytesMax ?? 0),
+    scanKeysMax: Number(limits?.scanKeysMax ?? 0),
+  };
 }

@@ -36,6 +36,8 @@ export interface GroupObserver {
   applied?(entry: MachineEntry, result: KvResult): void;
   /** The machine was filled from a snapshot: what was known of its state is void. */
   restored?(): void;
+  /** It is being filled, and must not be read until then. */
+  restoring?(): void;
   /**
    * This node became the leader and has applied everything that earlier leaders committed, or is
    * the leader no more.
@@ -59,6 +61,9 @@ export interface KvGroup {
   /** This node leads, and its machine holds everything that was committed before its term. */
   readonly isLeading: boolean;
   readonly leader: LeaderHint | undefined;
+  /** Why the group does not go on here until the node is started again; undefined while it does. */
+  readonly stopped: CoveyError | undefined;
+  readonly electionTimeoutMs: number;
 
   /**
    * Proposes a command from any node and resolves with its result once it is applied on the leader.

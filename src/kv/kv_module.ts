@@ -17,7 +17,8 @@ import { KvCounters } from "./counters.ts";
 import { kvHandlers } from "./kv_service.ts";
 import { KeyValueService } from "../gen/api/v1/raft_go_pb.ts";
 import { keyValueHandlers } from "./raft_go.ts";
-import { KvMachine, type KvStatistics } from "./core/kv_machine.ts";
+import { KvMachine } from "./core/kv_machine.ts";
+import type { KvStatistics } from "./core/statistics.ts";
 import { type KvModuleOptions, type KvSettings, settingsOf } from "./options.ts";
 import type { KvParts } from "./kv_parts.ts";
 import { type HubCounters, WatchHub } from "./watch_hub.ts";
@@ -34,7 +35,8 @@ import { Reads } from "./reads.ts";
 import { ServiceRegistry } from "../ttrpc/registry.ts";
 import { Slices } from "./slices.ts";
 import { Snapshots } from "./snapshots.ts";
-import { unavailable } from "./refusal.ts";
+import { StoreHealth } from "./store_health.ts";
+import { stoppedHere, unavailable } from "./refusal.ts";
 import { Upkeep } from "./upkeep.ts";
 import { leaderless, watchHandlers } from "./watch_service.ts";
 
@@ -77,6 +79,7 @@ export class KvModule implements KvParts, GroupObserver {
   readonly hub: WatchHub;
   readonly leases: LeaseKeeper;
   readonly forwarder: LeaseForwarder = new LeaseForwarder();
+  readonly health: StoreHealth;
   readonly #random: Random;
   readonly #upkeep: Upkeep;
   readonly #snapshots: Snapshots;
@@ -101,11 +104,13 @@ export class KvModule implements KvParts, GroupObserver {
     this.leases = new LeaseKeeper(this);
     this.hub = new WatchHub({
       machine: this.machine,
+      logger: parts.logger,
       clock: parts.clock,
       slices: this.slices,
       settings: this.settings,
       header: (revision) => this.headers.of(revision),
     });
+    this.health = new StoreHealth(this.machine, parts.clock);
     this.#upkeep = new Upkeep(this);
     this.#snapshots = new Snapshots(this);
     this.#services = [
@@ -120,7 +125,7 @@ export class KvModule implements KvParts, GroupObserver {
   }
 
   get group(): KvGroup {
-    this.assertServing();
+    this.assertRunning();
     return this.attached;
   }
 
@@ -142,12 +147,19 @@ export class KvModule implements KvParts, GroupObserver {
     if (this.#group === undefined) throw unavailable("the node is starting: try again");
   }
 
+  assertRunning(): void {
+    this.assertServing();
+    const { stopped } = this.attached;
+    if (stopped !== undefined) throw stoppedHere(stopped);
+  }
+
   /** Begins to follow the group that replicates the machine. To be called once. */
   attach(group: KvGroup): void {
     if (this.#group !== undefined) {
       throw new CoveyError(Code.internal, "a key-value module has one group");
     }
     this.#group = group;
+    this.health.attach(group);
     this.#observing = group.observe(this);
     this.restored();
     this.leader(group.leader);
@@ -191,6 +203,7 @@ export class KvModule implements KvParts, GroupObserver {
     this.#stop.abort(error);
     this.#observing?.cancel();
     this.#leaderless?.cancel();
+    this.health.stop();
     this.leases.stop();
     this.#upkeep.stop();
     this.forwarder.stop();
@@ -202,6 +215,7 @@ export class KvModule implements KvParts, GroupObserver {
 
   applied(entry: MachineEntry, result: KvResult): void {
     this.hub.applied();
+    this.health.applied(result);
     this.leases.applied(entry, result);
     this.#upkeep.applied(result);
     this.#snapshots.idle();
@@ -212,6 +226,11 @@ export class KvModule implements KvParts, GroupObserver {
     this.hub.restored();
     this.#upkeep.restored();
     this.#snapshots.idle();
+    this.health.changed();
+  }
+
+  restoring(): void {
+    this.health.changed();
   }
 
   led(leading: boolean): void {
@@ -220,6 +239,7 @@ export class KvModule implements KvParts, GroupObserver {
   }
 
   leader(leader: LeaderHint | undefined): void {
+    this.health.leader(leader);
     this.#isLeaderless = false;
     this.#leaderless?.cancel();
     this.#leaderless = leader === undefined && !this.stopping.aborted
@@ -238,7 +258,8 @@ export class KvModule implements KvParts, GroupObserver {
 
   /** Nothing is applied here any more: whoever follows does so elsewhere. */
   stopped(error: CoveyError): void {
-    const reason = unavailable(error.rawMessage);
+    this.health.changed();
+    const reason = stoppedHere(error);
     this.hub.endWhere(() => true, reason);
     this.hub.endWaits(reason);
   }

@@ -12,6 +12,7 @@ import type { LeaseForwarder } from "./lease_forwarder.ts";
 import type { LeaseKeeper } from "./lease_keeper.ts";
 import type { Reads } from "./reads.ts";
 import type { Slices } from "./slices.ts";
+import type { StoreHealth } from "./store_health.ts";
 import type { WatchHub } from "./watch_hub.ts";
 import { withOutcome } from "./refusal.ts";
 
@@ -23,11 +24,13 @@ export interface KvParts {
   readonly slices: Slices;
   readonly counters: KvCounters;
   readonly version: string;
-  /** Throws `unavailable` before there is one, and once the node shuts down. */
+  /** Throws `unavailable` before there is one, and once it has stopped or the node shuts down. */
   readonly group: KvGroup;
   /** Also while the node shuts down: what was done is told all the same. */
   readonly attached: KvGroup;
   assertServing(): void;
+  /** Throws also where the group has stopped on this node. */
+  assertRunning(): void;
   /** There has been no leader for long. */
   readonly isLeaderless: boolean;
   /** Fires when the node shuts down, with an error for whoever is served then. */
@@ -38,6 +41,7 @@ export interface KvParts {
   readonly hub: WatchHub;
   readonly leases: LeaseKeeper;
   readonly forwarder: LeaseForwarder;
+  readonly health: StoreHealth;
 }
 
 /** What is left of a call's time. */

@@ -16,7 +16,7 @@ import {
 } from "./response.ts";
 import { failed, type KvParts, within } from "./kv_parts.ts";
 import { isSerializable, toDeleteRange, toNumber, toPut, toRange } from "./request.ts";
-import { toSession, toTransaction } from "./request.ts";
+import { namedSession, toSession, toTransaction } from "./request.ts";
 import type { KvResult, RangeResult, TransactionResult } from "./core/result.ts";
 import { payloadBytesMax } from "./options.ts";
 import type { RangeRequest, TransactionCommand } from "./core/command.ts";
@@ -123,14 +123,17 @@ export function kvHandlers(parts: KvParts): Handlers<typeof KV> {
         .propose({ kind: "compact", revision }, toSession(request.session), within(context))
         .then(compactAnswer, failed);
     },
-    openSession: (_request, context) =>
-      commands.propose({ kind: "sessionOpen" }, undefined, within(context)).then((result) => {
+    openSession: (request, context) => {
+      const session = namedSession(request.opening);
+      return commands.propose({ kind: "sessionOpen" }, session, within(context)).then((result) => {
         const opened = commands.expect(result, "sessionOpen");
         return { header: headers.of(opened.revision), id: BigInt(opened.session) };
-      }, failed),
+      }, failed);
+    },
     closeSession: (request, context) => {
       const session = toNumber(request.id, "id");
-      return commands.propose({ kind: "sessionClose", session }, undefined, within(context))
+      const named = session === 0 ? namedSession(request.opening) : undefined;
+      return commands.propose({ kind: "sessionClose", session }, named, within(context))
         .then(
           (result) => ({ header: headers.of(commands.expect(result, "done").revision) }),
           failed,

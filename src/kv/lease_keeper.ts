@@ -51,7 +51,7 @@ export class LeaseKeeper {
 
   /** This node leads, and knows every lease that there is. */
   get leading(): boolean {
-    return this.#leading && this.#parts.group.isLeading;
+    return this.#leading && this.#parts.attached.isLeading;
   }
 
   led(leading: boolean): void {

@@ -1,5 +1,6 @@
 /** covey.kv.v1.Maintenance: for operators, of the node that is asked. */
 import type {
+  Limits,
   Maintenance,
   SetLimitsRequest,
   SnapshotResponseSchema,
@@ -10,7 +11,7 @@ import { failed, type KvParts, within } from "./kv_parts.ts";
 import { invalid } from "./refusal.ts";
 import { type KvLimits, limitsLeast } from "./core/limits.ts";
 import type { Snapshots } from "./snapshots.ts";
-import { toNumber } from "./request.ts";
+import { toNumber, toSession } from "./request.ts";
 import { Xxh64 } from "../base/xxh64.ts";
 
 type SnapshotInit = MessageInitShape<typeof SnapshotResponseSchema>;
@@ -47,11 +48,13 @@ export function maintenanceHandlers(
   return {
     status: () => {
       const statistics = machine.statistics();
-      const { committed, leader } = parts.group;
+      parts.assertServing();
+      const { committed, leader, stopped } = parts.attached;
       const errors: string[] = [];
-      if (statistics.bytes >= statistics.bytesMax) errors.push("NOSPACE");
+      if (parts.health.isFull) errors.push("NOSPACE");
       if (machine.restoring) errors.push("RESTORING");
-      if (leader === undefined) errors.push("no leader");
+      if (stopped !== undefined) errors.push(`stopped: ${stopped.rawMessage}`);
+      else if (leader === undefined) errors.push("no leader");
       return {
         header: headers.of(machine.revision),
         version: parts.version,
@@ -68,6 +71,7 @@ export function maintenanceHandlers(
         compactRevision: BigInt(statistics.compactRevision),
         memorySize: BigInt(statistics.memoryBytes),
         errors,
+        limits: limitsInit(machine.limits),
       };
     },
     hash: async () => {
@@ -92,7 +96,8 @@ export function maintenanceHandlers(
     snapshot,
     setLimits: (request, context) => {
       const limits = limitsOf(request);
-      return commands.propose({ kind: "configure", limits }, undefined, within(context))
+      const session = toSession(request.session);
+      return commands.propose({ kind: "configure", limits }, session, within(context))
         .then((result) => {
           parts.logger.info("the store's limits were changed by an operator", { ...limits });
           return { header: headers.of(commands.expect(result, "done").revision) };
@@ -102,7 +107,7 @@ export function maintenanceHandlers(
 }
 
 /** By the limit's own name; the generated names differ where a unit is spelled out. */
-const fieldOf: Readonly<Record<keyof KvLimits, Exclude<keyof SetLimitsRequest, `$${string}`>>> = {
+const fieldOf: Readonly<Record<keyof KvLimits, Exclude<keyof Limits, `$${string}`>>> = {
   requestBytesMax: "requestBytesMax",
   keyBytesMax: "keyBytesMax",
   operationsMax: "operationsMax",
@@ -130,4 +135,9 @@ function limitsOf(request: SetLimitsRequest): Partial<KvLimits> {
   }
   if (Object.keys(limits).length === 0) throw invalid("no limit is named: give at least one");
   return limits;
+}
+
+function limitsInit(limits: KvLimits): Partial<Record<(typeof fieldOf)[keyof KvLimits], bigint>> {
+  const names = Object.keys(fieldOf) as (keyof KvLimits)[];
+  return Object.fromEntries(names.map((name) => [fieldOf[name], BigInt(limits[name])]));
 }

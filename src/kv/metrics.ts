@@ -53,6 +53,12 @@ export const kvMetrics = {
     help: "The quota, above which writes are refused.",
     kind: "gauge",
   },
+  full: {
+    name: "covey_kv_full",
+    unit: "stores",
+    help: "1 while writes are refused because the quota is reached.",
+    kind: "gauge",
+  },
   history: {
     name: "covey_kv_history_bytes",
     unit: "bytes",
@@ -63,6 +69,12 @@ export const kvMetrics = {
     name: "covey_kv_memory_bytes",
     unit: "bytes",
     help: "What keys and values take in memory, free room included.",
+    kind: "gauge",
+  },
+  pinned: {
+    name: "covey_kv_pinned_bytes",
+    unit: "bytes",
+    help: "The part of it that is kept for snapshots that are being read.",
     kind: "gauge",
   },
   compactions: {
@@ -182,8 +194,10 @@ export function showKvMetrics(registry: MetricsRegistry, module: KvModule): void
     shown.compactRevision.value = statistics.compactRevision;
     shown.database.value = statistics.bytes;
     shown.quota.value = statistics.bytesMax;
+    shown.full.value = module.health.isFull ? 1 : 0;
     shown.history.value = statistics.historyBytes;
     shown.memory.value = statistics.memoryBytes;
+    shown.pinned.value = statistics.pinnedBytes;
     shown.sessions.value = statistics.sessions;
     shown.sessionBytes.value = statistics.sessionBytes;
     shown.leases.value = statistics.leases;

@@ -32,6 +32,8 @@ export interface KvModuleOptions {
   readonly snapshotsMax?: number;
   /** How long one may take: old state is kept for it meanwhile. Default 10 min. */
   readonly snapshotMs?: number;
+  /** How much old state may be kept for one that is read slowly; at least 16 MiB. Default 64 MiB. */
+  readonly snapshotPinnedBytesMax?: number;
 }
 
 export type KvSettings = Readonly<Required<Omit<KvModuleOptions, "limits">>> & {
@@ -53,6 +55,7 @@ const defaults: KvSettings = {
   leaderlessMs: 3_000,
   snapshotsMax: 2,
   snapshotMs: 600_000,
+  snapshotPinnedBytesMax: 64 * 1024 * 1024,
 };
 
 /** With the defaults; throws `invalid_argument` for a limit that would lock everybody out. */

@@ -85,3 +85,12 @@ const notApplied: ErrorDetail = {
 export function unavailable(message: string): CoveyError {
   return new CoveyError(Code.unavailable, message, { details: [notApplied], sent: false });
 }
+
+/** The group has stopped on this node: only another one can do it. */
+export function stoppedHere({ rawMessage }: CoveyError): CoveyError {
+  const info = create(ErrorInfoSchema, { notApplied: true, stopped: true });
+  return new CoveyError(Code.unavailable, rawMessage, {
+    details: [{ typeUrl: errorInfoType, value: toBinary(ErrorInfoSchema, info) }],
+    sent: false,
+  });
+}

@@ -13,6 +13,7 @@ import type {
   CompareOperator,
   CompareTarget,
   DeleteRangeCommand,
+  Opening,
   Operation,
   PutCommand,
   RangeRequest,
@@ -22,6 +23,7 @@ import type {
   TransactionCommand,
 } from "./core/command.ts";
 import { invalid } from "./refusal.ts";
+import { openingBytes } from "./core/command.ts";
 import { noBytes } from "./core/bytes.ts";
 
 /** Numbers on the wire have 64 bits; nothing here ever needs more than 53. */
@@ -40,13 +42,38 @@ export function toSession(session: WireSession | undefined): SessionHeader | und
     session: toNumber(session.id, "session.id"),
     sequence: toNumber(session.sequence, "session.sequence"),
     acknowledged: toNumber(session.acknowledged, "session.acknowledged"),
+    ...openingOf(session),
   };
-  if (header.session === 0) throw invalid("session.id is 0: open a session first");
+  if (header.session === 0 && header.opening === undefined) {
+    throw invalid("session.id is 0: open a session first, or name it by session.opening");
+  }
+  if (session.single && header.opening === undefined) {
+    throw invalid("session.single needs session.opening");
+  }
   if (header.sequence === 0) throw invalid("session.sequence is 0: commands count from 1");
   if (header.acknowledged >= header.sequence) {
     throw invalid("session.acknowledged must be below session.sequence");
   }
   return header;
+}
+
+function openingOf({ id, opening, single }: WireSession): { opening?: Opening } {
+  if (opening.length === 0) return {};
+  if (id !== 0n) throw invalid("session.id is known: leave session.opening out");
+  return { opening: toOpening(opening, single) };
+}
+
+export function toOpening(nonce: Uint8Array, single: boolean): Opening {
+  if (nonce.length !== openingBytes) {
+    throw invalid(`opening has ${nonce.length} bytes: draw ${openingBytes} at random`);
+  }
+  return { nonce, single };
+}
+
+/** The header of what only names a session by its opening: its beginning and its end. */
+export function namedSession(opening: Uint8Array): SessionHeader | undefined {
+  if (opening.length === 0) return undefined;
+  return { session: 0, sequence: 1, acknowledged: 0, opening: toOpening(opening, false) };
 }
 
 export function toPut(request: PutRequest): PutCommand {

@@ -114,14 +114,16 @@ export function transactionInit(
   return { header, succeeded: result.succeeded, responses: result.results.map(operationInit) };
 }
 
+/** As etcd's, with the revision alone in the headers of operations. */
 function operationInit(result: OperationResult): ResponseOpInit {
+  const header = { revision: BigInt(result.revision) };
   switch (result.kind) {
     case "put":
-      return { response: { case: "responsePut", value: putInit(undefined, result) } };
+      return { response: { case: "responsePut", value: putInit(header, result) } };
     case "range":
-      return { response: { case: "responseRange", value: rangeInit(undefined, result) } };
+      return { response: { case: "responseRange", value: rangeInit(header, result) } };
     case "deleteRange":
-      return { response: { case: "responseDeleteRange", value: deleteInit(undefined, result) } };
+      return { response: { case: "responseDeleteRange", value: deleteInit(header, result) } };
     case "transaction":
       return { response: { case: "responseTxn", value: transactionInit(undefined, result) } };
   }
@@ -145,7 +147,7 @@ function numeric(value: number): number {
 
 /** More than a list of no more entries than this can take beside keys and values. */
 const entryOverheadBytesMax = 48;
-const operationOverheadBytes = 24;
+const operationOverheadBytes = 40;
 
 /** What a result takes as an answer; exact where it comes near to the bound. */
 export function answerBytes(result: KvResult, bytesMax: number): number {

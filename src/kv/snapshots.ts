@@ -16,7 +16,9 @@ export class OpenSnapshot {
   #expired = false;
 
   constructor(parts: KvParts, closed: () => void) {
-    this.#source = parts.machine.snapshot();
+    this.#source = parts.machine.snapshot({
+      pinnedBytesMax: parts.settings.snapshotPinnedBytesMax,
+    });
     this.index = this.#source.index;
     this.term = this.#source.term;
     this.revision = parts.machine.revision;

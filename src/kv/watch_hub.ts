@@ -10,6 +10,7 @@ import type { EventCursor } from "./core/events.ts";
 import type { KvMachine } from "./core/kv_machine.ts";
 import type { KvEvent } from "./core/result.ts";
 import { type EventInit, eventInit, type HeaderInit } from "./response.ts";
+import type { Logger } from "../base/log.ts";
 import type { KvSettings } from "./options.ts";
 import { type Interval, WatchIndex } from "./watch_index.ts";
 import type { Slices } from "./slices.ts";
@@ -47,6 +48,7 @@ export interface HubCounters {
 
 export interface HubParts {
   readonly machine: KvMachine;
+  readonly logger: Logger;
   readonly clock: Clock;
   readonly slices: Slices;
   readonly settings: KvSettings;

@@ -11,7 +11,7 @@ export function watchHandlers(parts: KvParts): Handlers<typeof Watch> {
   return {
     watch: (requests, context) => {
       const requiresLeader = context.metadata.get(requireLeaderKey) === "true";
-      parts.assertServing();
+      parts.assertRunning();
       if (requiresLeader && parts.isLeaderless) throw leaderless();
       return new WatchStream(parts.hub, requests, requiresLeader);
     },

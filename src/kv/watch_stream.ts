@@ -4,6 +4,7 @@
  * its client has taken something, so that what it costs is bounded however slow the client is.
  * Watches that begin in the past join the live ones once they have been told it.
  */
+import { Code, CoveyError } from "../base/error.ts";
 import type { ToldChange } from "./core/changes.ts";
 import type { EventCursor } from "./core/events.ts";
 import type { WatchRequest } from "../gen/covey/kv/v1/kv_pb.ts";
@@ -162,11 +163,7 @@ export class WatchStream
     try {
       for await (const { request } of requests) {
         await this.#hub.readable();
-        if (this.#ended !== undefined) return;
-        if (request.case === "createRequest") this.#create(readCreate(request.value));
-        else if (request.case === "cancelRequest") this.#canceled(Number(request.value.watchId));
-        else if (request.case === "progressRequest") this.#askProgress();
-        this.#woken();
+        if (this.#ended !== undefined || !this.#take(request)) return;
         if (this.#outbox.length >= controlsMax) {
           await new Promise<void>((resolve) => this.#drained = resolve);
         }
@@ -175,6 +172,23 @@ export class WatchStream
     } catch {
       // The peer is gone or broke the protocol; whoever pumps the answers is told the same.
       this.#close(undefined);
+    }
+  }
+
+  /** False when the stream is over: a request that none is, or a fault of this node's own. */
+  #take(request: WatchRequest["request"]): boolean {
+    try {
+      if (request.case === "createRequest") this.#create(readCreate(request.value));
+      else if (request.case === "cancelRequest") this.#canceled(Number(request.value.watchId));
+      else if (request.case === "progressRequest") this.#askProgress();
+      this.#woken();
+      return true;
+    } catch (error) {
+      if (!(error instanceof CoveyError)) {
+        this.#hub.parts.logger.error("a request of a watch failed", { cause: error });
+      }
+      this.end(CoveyError.from(error, Code.internal));
+      return false;
     }
   }
 

@@ -158,7 +158,8 @@ clientTest(
   1,
   async (cluster) => {
     const kv = cluster.client();
-    await kv.put("warm", "");
+    // The second one asks for the session's id beside it.
+    for (const value of ["", "2"]) await kv.put("warm", value);
     cluster.faults.answersLost = 1;
     const pending = kv.put("a", "1", { timeoutMs: 500 }).catch((thrown) => thrown);
     await turns(2);
@@ -241,6 +242,8 @@ clientTest(
     await node.local(KV).openSession({});
     await settle(cluster, kv.put("a", "2"));
     assert.equal(await versionOf(cluster, "a"), 2n);
+    // It asks for the new session's id beside it.
+    await settle(cluster, kv.put("b", ""));
     // Applied, then forgotten with its session, before the answer could be repeated.
     cluster.faults.answersLost = 1;
     const pending = kv.put("a", "3").catch((error) => error);
@@ -351,3 +354,74 @@ clientTest("the own node's client needs no network", 1, async (cluster) => {
   await kv.put("a", "1");
   assert.equal((await kv.get("a"))?.text, "1");
 });
+
+clientTest(
+  "the first write opens its session itself: one entry, applied once",
+  1,
+  async (cluster) => {
+    const kv = cluster.client();
+    const { group } = cluster.nodes[0];
+    cluster.faults.answersLost = 1;
+    await settle(cluster, kv.put("a", "1"));
+    assert.equal(await versionOf(cluster, "a"), 1n);
+    assert.equal(group.proposals, 2, "its retry, and nothing else");
+    await settle(cluster, kv.put("a", "2"));
+    await turns(2);
+    assert.equal(group.proposals, 4, "the second one asks for the session's id beside it");
+    await settle(cluster, kv.put("a", "3"));
+    assert.equal(group.proposals, 5);
+    assert.equal(await versionOf(cluster, "a"), 3n);
+  },
+);
+
+clientTest("a session for each write: one entry each, nothing to close", 1, async (cluster) => {
+  const kv = cluster.client({ sessions: "single" });
+  const { group } = cluster.nodes[0];
+  for (let value = 1; value <= 3; value++) {
+    cluster.faults.answersLost = 1;
+    await settle(cluster, kv.put("a", String(value)));
+    assert.equal(await versionOf(cluster, "a"), BigInt(value));
+  }
+  await settle(cluster, kv.close());
+  assert.equal(group.proposals, 6, "three writes, each repeated once");
+});
+
+clientTest("a command that opens its session is not repeated for ever", 1, async (cluster) => {
+  const kv = cluster.client({ sessions: "single" });
+  cluster.faults.answersLost = 1;
+  const pending = kv.put("a", "1", { timeoutMs: 120_000 }).catch((error) => error);
+  await turns(2);
+  cluster.faults.refused = 1_000_000;
+  const error = await settle(cluster, pending, 1_000);
+  assert.ok(error instanceof CoveyError, `${error}`);
+  assert.equal(error.sent, true);
+  assert.match(error.message, /unknown whether the command was applied/);
+  cluster.faults.refused = 0;
+  assert.equal(await versionOf(cluster, "a"), 1n);
+});
+
+clientTest(
+  "a store that has stopped for good: its reason at once, or another node",
+  2,
+  async (cluster) => {
+    const [first] = cluster.nodes;
+    const reason = "group kv: this node was removed";
+    first.group.stop(reason);
+    const alone = cluster.client({ nodes: [0] });
+    const startedMs = cluster.manual.monotonicMs();
+    for (
+      const call of [() => alone.get("a"), () => alone.put("a", ""), () => alone.watch("a").next()]
+    ) {
+      const error = await call().then(() => undefined, (thrown) => thrown);
+      assert.ok(error instanceof CoveyError, `${error}`);
+      assert.equal(error.rawMessage, reason);
+      assert.equal(error.code, Code.unavailable);
+    }
+    assert.equal(cluster.manual.monotonicMs(), startedMs, "nobody waited");
+    assert.deepEqual((await alone.status()).errors, [`stopped: ${reason}`]);
+    cluster.elect(1);
+    const both = cluster.client();
+    await settle(cluster, both.put("a", "1"));
+    assert.equal((await settle(cluster, both.get("a")))?.version, 1);
+  },
+);

@@ -315,6 +315,30 @@ electionTest("the client's lock with the caller's lease", 1, async ({ cluster })
   await lease.revoke();
 });
 
+electionTest("what is held by the caller's lease is lost with its key", 1, async ({ cluster }) => {
+  const kv = cluster.client();
+  const lease = await kv.lease({ ttlMs: 20_000 });
+  const kept = await kv.lock("kept", { lease: lease.id });
+  const lock = await kv.lock("l", { lease: lease.id });
+  const leadership = await settle(
+    cluster,
+    kv.election("boss").campaign("A", { lease: lease.id }),
+  );
+  await cluster.manual.advance(100);
+  for (const { signal } of [kept, lock, leadership]) assert.ok(!signal.aborted);
+  await kv.delete(lock.key);
+  await cluster.manual.advance(100);
+  assert.ok(lock.signal.aborted);
+  assert.match(`${lock.signal.reason}`, /its key is gone/);
+  assert.ok(!leadership.signal.aborted);
+  // Who gives it back has not lost it.
+  await kept.unlock();
+  await lease.revoke();
+  await cluster.manual.advance(100);
+  assert.ok(leadership.signal.aborted);
+  assert.ok(!kept.signal.aborted);
+});
+
 electionTest("the client's election", 2, async ({ cluster }) => {
   const kv = cluster.client();
   const election = kv.election("boss");

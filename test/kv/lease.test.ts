@@ -201,7 +201,7 @@ test("a new leader grants every lease its whole time again", async () => {
   await cluster.close();
 });
 
-test("a leader that was deposed without knowing ends no lease", async () => {
+test("case 30: a leader that was deposed without knowing ends no lease", async () => {
   const cluster = new FakeCluster({ nodes: 2 });
   const { manual } = cluster;
   const [old] = cluster.nodes;

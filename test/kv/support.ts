@@ -328,6 +328,16 @@ export class FakeGroup implements KvGroup {
     return this.#node.replica;
   }
 
+  /** Why it does not go on. */
+  stopped: CoveyError | undefined = undefined;
+  readonly electionTimeoutMs = 1_000;
+
+  /** It does not go on, for good. */
+  stop(reason: string): void {
+    const error = this.stopped = new CoveyError(Code.unavailable, reason, { sent: false });
+    this.notify((observer) => observer.stopped?.(error));
+  }
+
   get term(): number {
     return this.#node.cluster.term;
   }

@@ -1,11 +1,13 @@
 /** The Watch service, answer by answer. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { CoveyError } from "../../src/base/error.ts";
+import { Code, CoveyError } from "../../src/base/error.ts";
 import { encodeText } from "../../src/base/bytes.ts";
+import { silentLogger } from "../../src/base/log.ts";
 import { Watch } from "../../src/gen/covey/kv/v1/kv_pb.ts";
 import type { KvClient } from "../../src/kv/client.ts";
 import type { KvModuleOptions } from "../../src/kv/options.ts";
+import { Requests } from "../../src/kv/client_requests.ts";
 import { turns } from "../ttrpc/support/memory_net.ts";
 import { key, prefix, RawWatch, show } from "./raw_watch.ts";
 import { clusterId, FakeCluster } from "./support.ts";
@@ -362,3 +364,24 @@ watchTest("without a leader for long, who asked for one is sent away", async (sc
   await scene.kv.put("a", "1");
   assert.equal((await watch.next()).events.length, 1);
 }, { leaderlessMs: 2_000 });
+
+test("a fault of the node's own in a watch is logged, and told as one", async () => {
+  const logged: string[] = [];
+  const logger = { ...silentLogger, error: (message: string) => void logged.push(message) };
+  const cluster = new FakeCluster({ logger });
+  const { module } = cluster.nodes[0];
+  module.hub.attach = () => {
+    throw new TypeError("a slip of the pen");
+  };
+  const requests = new Requests<{ request: { case: "createRequest"; value: object } }>();
+  requests.push({ request: { case: "createRequest", value: key("a") } });
+  const read = async (): Promise<void> => {
+    for await (const _answer of cluster.nodes[0].local(Watch).watch(requests));
+  };
+  const error = await read().then(() => undefined, (thrown) => thrown);
+  assert.ok(error instanceof CoveyError, `${error}`);
+  assert.equal(error.code, Code.internal);
+  assert.deepEqual(logged, ["a request of a watch failed"]);
+  requests.end();
+  await cluster.close();
+});

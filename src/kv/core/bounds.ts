@@ -25,11 +25,18 @@ import { nowhere } from "./records.ts";
 import { RangeScan } from "./range.ts";
 import type { Store } from "./store.ts";
 
+/** A transaction that may run. */
+export interface ToRun {
+  readonly chosen: Chosen;
+  /** That were looked at one by one, as they will be when it runs. */
+  readonly keys: number;
+}
+
 /** Chooses the branches, and says why they may not run at once and as one. */
 export function chooseToRun(
   transaction: TransactionCommand,
   tables: Tables,
-): Chosen | FailureReason {
+): ToRun | FailureReason {
   const { store, limits } = tables;
   const allowance: Allowance = { keys: limits.scanKeysMax };
   const chosen = chooseBranches(transaction, tables, allowance);
@@ -40,7 +47,9 @@ export function chooseToRun(
   if (weight.bytes > limits.resultBytesMax) return "result_too_large";
   const bytes = bytesAdded(chosen, store);
   // A transaction that puts nothing may always run: it may be what makes room.
-  return bytes > 0 && store.bytes + bytes > limits.databaseBytesMax ? "no_space" : chosen;
+  return bytes > 0 && store.bytes + bytes > limits.databaseBytesMax
+    ? "no_space"
+    : { chosen, keys: limits.scanKeysMax - allowance.keys };
 }
 
 /** Whether a command of its own would answer with too much of what was there before. */

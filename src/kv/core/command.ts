@@ -141,12 +141,25 @@ export interface ConfigureCommand {
 
 /** Makes a retried command apply once (dissertation, section 6.3). */
 export interface SessionHeader {
+  /** 0 where {@link opening} names it. */
   readonly session: number;
   /** Counts the session's commands from 1. A retry has the number of its first try. */
   readonly sequence: number;
   /** The results up to this sequence have reached the client and are forgotten. */
   readonly acknowledged: number;
+  /** Absent where the session's id is known. */
+  readonly opening?: Opening;
 }
+
+/** Opens a session with its first command, and names it until its id is known. */
+export interface Opening {
+  /** {@link openingBytes} of them, drawn by the client. */
+  readonly nonce: Uint8Array;
+  /** This is its only command. */
+  readonly single: boolean;
+}
+
+export const openingBytes = 16;
 
 export interface Envelope {
   readonly session: SessionHeader | undefined;

@@ -4,18 +4,25 @@
  *
  *   version · kind | 0x80 if a session follows · [session sequence acknowledged] · body
  *
+ * In version 2 the session is 0 and its opening follows: one byte, 1 for a single command, and the
+ * nonce. Nothing else is written in that version, so that replicas of an earlier build go on until
+ * somebody opens a session so.
+ *
  * Numbers are base 128, byte strings stand behind their length. A new kind, field or flag needs a
  * new version, because an older replica could not tell what it means and would come to differ.
  */
 import type { Command, Compare, Envelope, Operation, PutCommand, RangeRequest } from "./command.ts";
-import type { SessionHeader } from "./command.ts";
+import { type Opening, openingBytes, type SessionHeader } from "./command.ts";
 import type { CompareOperator, CompareTarget, DeleteRangeCommand } from "./command.ts";
 import type { LeaseRemainder, SortOrder, SortTarget, TransactionCommand } from "./command.ts";
 import { ByteReader, ByteWriter, noBytes, numberBytes } from "./bytes.ts";
 import { type KvLimits, limitNames, limitsLeast } from "./limits.ts";
 import { unreachable } from "../../base/assert.ts";
 
-export const commandVersion = 1;
+/** The newest that this build reads. */
+export const commandVersion = 2;
+/** What is written unless a session is opened with its first command. */
+export const plainVersion = 1;
 
 export const Kind = {
   put: 1,
@@ -31,6 +38,8 @@ export const Kind = {
   sessionClose: 11,
   configure: 12,
 } as const;
+
+const kindMax = Math.max(...Object.values(Kind));
 
 export const withSession = 0x80;
 
@@ -50,11 +59,13 @@ const depthMax = 256;
 
 export function encodeCommand(command: Command, session?: SessionHeader): Uint8Array {
   const writer = new ByteWriter(bytesExpected(command, session));
-  writer.byte(commandVersion);
+  const opening = session?.opening;
+  writer.byte(opening === undefined ? plainVersion : commandVersion);
   writer.byte(Kind[command.kind] | (session === undefined ? 0 : withSession));
   if (session !== undefined) {
     writer.number(session.session).number(session.sequence).number(session.acknowledged);
   }
+  if (opening !== undefined) writer.byte(opening.single ? 1 : 0).raw(opening.nonce);
   writeBody(writer, command);
   return writer.finish();
 }
@@ -68,7 +79,7 @@ function bytesExpected(command: Command, session: SessionHeader | undefined): nu
   if (lease > 0) bytes += numberBytes(lease);
   if (session === undefined) return bytes;
   return bytes + numberBytes(session.session) + numberBytes(session.sequence) +
-    numberBytes(session.acknowledged);
+    numberBytes(session.acknowledged) + (session.opening === undefined ? 0 : 1 + openingBytes);
 }
 
 function writeBody(writer: ByteWriter, command: Command): void {
@@ -178,25 +189,43 @@ function writeCompare(writer: ByteWriter, compare: Compare): void {
   else writer.number(compare.number);
 }
 
+/**
+ * Whether this build knows the version and the kind, and so can apply it or say that it is malformed.
+ * Cheap: the leader asks it of every command.
+ */
+export function isKnownCommand(data: Uint8Array): boolean {
+  if (data.length < 2) return data.length === 0 || data[0] <= commandVersion;
+  return data[0] <= commandVersion && (data[1] & ~withSession) <= kindMax;
+}
+
 /** The bytes as a command, or why they are none. Byte strings are views of the input. */
 export function decodeCommand(data: Uint8Array): Envelope | "malformed" | "unsupported_version" {
   if (data[0] > commandVersion) return "unsupported_version";
-  if (data.length < 2 || data[0] !== commandVersion) return "malformed";
+  if (data.length < 2 || data[0] === 0) return "malformed";
   const reader = new ByteReader(data, 2);
+  const opens = data[0] !== plainVersion;
   let session: SessionHeader | undefined;
   if ((data[1] & withSession) !== 0) {
     session = {
       session: reader.number(),
       sequence: reader.number(),
       acknowledged: reader.number(),
+      ...(opens ? { opening: readOpening(reader) } : {}),
     };
     if (session.sequence === 0 || session.acknowledged >= session.sequence) reader.fail();
   }
+  if (opens && session?.session !== 0) return "malformed";
   const command = readBody(reader, data[1] & ~withSession);
   if (command === undefined || reader.failed || reader.left > 0) return "malformed";
-  // A session's own beginning and end are no commands within one.
-  if (session !== undefined && command.kind.startsWith("session")) return "malformed";
+  // A session's own beginning and end are no commands within one, but they may name it.
+  if (session !== undefined && !opens && command.kind.startsWith("session")) return "malformed";
   return { session, command };
+}
+
+function readOpening(reader: ByteReader): Opening {
+  const flag = reader.byte();
+  if (flag > 1) reader.fail();
+  return { nonce: reader.raw(openingBytes), single: flag === 1 };
 }
 
 function readBody(reader: ByteReader, kind: number): Command | undefined {

@@ -78,6 +78,28 @@ export class KeyIndex {
     return 0;
   }
 
+  /** As {@link find}, and at once where keys come in their order: behind the one that was last. */
+  findNext(key: Uint8Array, keyFrom: number, keyTo: number): number {
+    const records = this.#records;
+    const leaf = this.leaves[this.#leaf];
+    const next = this.#slot + 1;
+    if (next > leaf.count || records.compareKey(leaf.keys[next - 1], key, keyFrom, keyTo) >= 0) {
+      return this.find(key, keyFrom, keyTo);
+    }
+    if (next < leaf.count) {
+      const order = records.compareKey(leaf.keys[next], key, keyFrom, keyTo);
+      if (order < 0) return this.find(key, keyFrom, keyTo);
+      this.#slot = next;
+      return order === 0 ? leaf.keys[next] : 0;
+    }
+    const isLast = this.#leaf === this.leaves.length - 1;
+    if (!isLast && records.compareKey(this.#fences[this.#leaf + 1], key, keyFrom, keyTo) <= 0) {
+      return this.find(key, keyFrom, keyTo);
+    }
+    this.#slot = next;
+    return 0;
+  }
+
   /** The first key that is not before the given one. */
   seek(key: Uint8Array, position: Position): void {
     this.find(key);

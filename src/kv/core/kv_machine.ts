@@ -5,26 +5,27 @@
  */
 import { assert, unreachable } from "../../base/assert.ts";
 import { chooseBranches, putBytes, putProblem } from "./transaction.ts";
-import { revisionAfter, runBranches, runPut, shapeProblem, type Tables } from "./transaction.ts";
+import { revisionAfter, runPut, shapeProblem, type Tables } from "./transaction.ts";
 import { chooseToRun, previousProblem } from "./bounds.ts";
 import { type ChangesPage, type ChangesRequest, walkChanges } from "./changes.ts";
 import type { Command, DeleteRangeCommand, PutCommand, RangeRequest } from "./command.ts";
-import type { LeaseGrantCommand, TransactionCommand } from "./command.ts";
-import { compareBytes } from "./bytes.ts";
-import { commandVersion, decodeCommand } from "./command_codec.ts";
+import type { LeaseGrantCommand, Opening, TransactionCommand } from "./command.ts";
+import { commandVersion, decodeCommand, isKnownCommand } from "./command_codec.ts";
 import { defaultLimits, type KvLimits, recordBytes } from "./limits.ts";
 import { decodeResult, encodeResult } from "./result_codec.ts";
 import { eventsOf, type EventsPage, type EventsRequest, readEvents } from "./events.ts";
 import type { Failure, FailureReason, KvEvent, KvResult, RangeResult } from "./result.ts";
-import { type LongCommand, LongDelete, LongRevoke } from "./long_command.ts";
+import { grantLease, keysOfLeases, revokeLeases } from "./lease_commands.ts";
+import { type LongCommand, LongDelete } from "./long_command.ts";
 import { KvRestore } from "./restore.ts";
-import { KvSnapshot } from "./snapshot.ts";
 import { Leases } from "./leases.ts";
 import type { Machine, MachineEntry, SnapshotSink, SnapshotSource } from "./machine.ts";
-import { nowhere } from "./records.ts";
 import { PutReader } from "./put_reader.ts";
 import { rangeProblem, RangeScan } from "./range.ts";
+import type { KvStatistics } from "./statistics.ts";
 import { type Session, Sessions } from "./sessions.ts";
+import { SnapshotPins } from "./snapshot_pins.ts";
+import { ownBytes, TransactionRun } from "./transaction_run.ts";
 import { TransactionScan } from "./transaction_scan.ts";
 import { type Change, Store } from "./store.ts";
 
@@ -54,22 +55,6 @@ export interface LeaseInfo {
   readonly remainingMs: number;
 }
 
-export interface KvStatistics {
-  readonly revision: number;
-  readonly compactRevision: number;
-  /** Keys that are there now. */
-  readonly keys: number;
-  /** What counts towards the quota, the quota, and how much a compaction could free. */
-  readonly bytes: number;
-  readonly bytesMax: number;
-  readonly historyBytes: number;
-  /** What keys and values take in memory, free room included. */
-  readonly memoryBytes: number;
-  readonly leases: number;
-  readonly sessions: number;
-  readonly sessionBytes: number;
-}
-
 export class KvMachine implements Machine<KvResult> {
   #leases = new Leases();
   #store = new Store(this.#leases);
@@ -84,6 +69,7 @@ export class KvMachine implements Machine<KvResult> {
   readonly #putReader = new PutReader();
   readonly #putChange = { main: 0, sub: 0 };
   #unfinished: Unfinished | undefined;
+  readonly #pins = new SnapshotPins();
   readonly #keysPerSlice: number;
 
   /** Only tests have a reason for slices of another size. */
@@ -101,6 +87,15 @@ export class KvMachine implements Machine<KvResult> {
 
   get compactRevision(): number {
     return this.#store.compactRevision;
+  }
+
+  /** What counts towards the quota, and the quota. */
+  get bytes(): number {
+    return this.#store.bytes;
+  }
+
+  get bytesMax(): number {
+    return this.#limits.databaseBytesMax;
   }
 
   get limits(): KvLimits {
@@ -134,9 +129,12 @@ export class KvMachine implements Machine<KvResult> {
     const unfinished = this.#unfinished;
     assert(unfinished !== undefined, "there is an entry to go on with");
     const { command, session, sequence, entry } = unfinished;
-    this.#store.unsettled = true;
-    if (!command.step(this.#keysPerSlice)) return undefined;
+    // Within a slice it sees what it has written; everybody else sees it once it is whole.
     this.#store.unsettled = false;
+    if (!command.step(this.#keysPerSlice)) {
+      this.#store.unsettled = true;
+      return undefined;
+    }
     this.#unfinished = undefined;
     const result = command.result(this.#commit(command.change));
     if (session !== undefined) this.#sessions.keep(session, sequence, result, this.#limits);
@@ -150,12 +148,17 @@ export class KvMachine implements Machine<KvResult> {
     const { end } = this.#store.history;
     const steps = cleanStepsPerEntry + cleanStepsPerChange * (end - this.#changesSeen);
     this.#changesSeen = end;
+    this.#pins.check(this.#store);
     this.#store.clean(Math.min(steps, cleanStepsMax));
     return result;
   }
 
   isFatal(result: KvResult): boolean {
     return result.kind === "failure" && result.reason === "unsupported_version";
+  }
+
+  supports(data: Uint8Array): boolean {
+    return isKnownCommand(data);
   }
 
   encodeResult(result: KvResult): Uint8Array {
@@ -170,17 +173,23 @@ export class KvMachine implements Machine<KvResult> {
     return this.#store.clean(steps);
   }
 
-  snapshot(): SnapshotSource {
+  /** `pinnedBytesMax` bounds what is kept for it; by default twice what the store holds. */
+  snapshot({ pinnedBytesMax }: { readonly pinnedBytesMax?: number } = {}): SnapshotSource {
     assert(!this.#restoring, "a machine that is restored has no snapshot");
     assert(this.#unfinished === undefined, "a snapshot stands between two entries");
-    return new KvSnapshot({
+    return this.#pins.begin({
       index: this.#appliedIndex,
       term: this.#appliedTerm,
       store: this.#store,
       leases: this.#leases,
       sessions: this.#sessions,
       limits: this.#limits,
-    });
+    }, pinnedBytesMax);
+  }
+
+  /** Old state that is kept for snapshots alone. */
+  get pinnedBytes(): number {
+    return this.#pins.bytes(this.#store);
   }
 
   restore(): SnapshotSink {
@@ -266,7 +275,7 @@ export class KvMachine implements Machine<KvResult> {
 
   /** The keys of a lease in their order. */
   leaseKeys(id: number): Uint8Array[] {
-    return this.#keysOf([id]);
+    return keysOfLeases([id], this.#tables);
   }
 
   revisionForHistory(bytesMax: number): number | undefined {
@@ -283,6 +292,7 @@ export class KvMachine implements Machine<KvResult> {
       bytesMax: this.#limits.databaseBytesMax,
       historyBytes: store.historyBytes,
       memoryBytes: store.records.arena.bytesHeld,
+      pinnedBytes: this.pinnedBytes,
       leases: this.#leases.size,
       sessions: this.#sessions.size,
       sessionBytes: this.#sessions.bytes,
@@ -303,14 +313,21 @@ export class KvMachine implements Machine<KvResult> {
     if (data[0] > commandVersion) return this.#failure("unsupported_version");
     if (data.length > this.#limits.requestBytesMax) return this.#failure("request_too_large");
     if (this.#putReader.read(data)) {
-      const result = this.#applyPut(this.#putReader);
+      const result = this.#applyPut(this.#putReader, entry.index);
       this.#putReader.shut();
       return result;
     }
     const envelope = decodeCommand(data);
     if (typeof envelope === "string") return this.#failure(envelope);
     const { command, session: header } = envelope;
-    const session = header && this.#sessions.begin(header, this.#limits);
+    if (header?.opening !== undefined) {
+      if (command.kind === "sessionOpen") return this.#openNamed(header.opening, entry.index);
+      if (command.kind === "sessionClose") {
+        this.#sessions.closeNamed(header.opening);
+        return this.#done();
+      }
+    }
+    const session = header && this.#sessions.begin(header, entry.index, this.#limits);
     if (typeof session === "string") return this.#failure(session);
     if (session !== undefined && "kind" in session) return session;
     const sequence = header?.sequence ?? 0;
@@ -323,9 +340,15 @@ export class KvMachine implements Machine<KvResult> {
     return result;
   }
 
-  #applyPut(put: PutReader): KvResult {
+  #openNamed(opening: Opening, index: number): KvResult {
+    const session = this.#sessions.openNamed(opening, index, this.#limits);
+    if (session === undefined) return this.#failure("session_expired");
+    return { kind: "sessionOpen", revision: this.#store.revision, session: session.id };
+  }
+
+  #applyPut(put: PutReader, index: number): KvResult {
     if (put.session === 0) return this.#plainPut(put);
-    const session = this.#sessions.begin(put, this.#limits);
+    const session = this.#sessions.begin(put, index, this.#limits);
     if (typeof session === "string") return this.#failure(session);
     if ("kind" in session) return session;
     const { sequence } = put;
@@ -377,10 +400,10 @@ export class KvMachine implements Machine<KvResult> {
         return this.#grant(command, index);
       case "leaseRevoke":
         return this.#leases.has(command.id)
-          ? this.#revoke([command.id])
+          ? revokeLeases([command.id], this.#tables)
           : this.#failure("lease_not_found");
       case "leaseExpire":
-        return this.#revoke(command.ids);
+        return revokeLeases(command.ids, this.#tables);
       case "leaseCheckpoint":
         for (const { id, remainingMs } of command.leases) {
           const lease = this.#leases.get(id);
@@ -435,15 +458,17 @@ export class KvMachine implements Machine<KvResult> {
     return problem === undefined ? new LongDelete(this.#store, command) : this.#failure(problem);
   }
 
-  #transaction(command: TransactionCommand): KvResult {
+  #transaction(command: TransactionCommand): KvResult | LongCommand {
     const problem = shapeProblem(command, this.#limits);
     if (problem !== undefined) return this.#failure(problem);
-    const chosen = chooseToRun(command, this.#tables);
-    if (typeof chosen === "string") return this.#failure(chosen);
-    const change = this.#begin();
-    const result = runBranches(chosen, this.#store, change);
-    this.#commit(change);
-    return result;
+    const toRun = chooseToRun(command, this.#tables);
+    if (typeof toRun === "string") return this.#failure(toRun);
+    const { chosen, keys } = toRun;
+    if (keys > this.#keysPerSlice) return new TransactionRun(ownBytes(chosen), this.#store);
+    const run = new TransactionRun(chosen, this.#store);
+    for (let done = false; !done;) done = run.step(Number.MAX_SAFE_INTEGER);
+    this.#commit(run.change);
+    return run.result();
   }
 
   #compact(revision: number): KvResult {
@@ -454,37 +479,8 @@ export class KvMachine implements Machine<KvResult> {
   }
 
   #grant(command: LeaseGrantCommand, index: number): KvResult {
-    const { leaseTtlMsMin, leaseTtlMsMax, leasesMax } = this.#limits;
-    if (command.ttlMs === 0 || command.ttlMs > leaseTtlMsMax) {
-      return this.#failure("lease_ttl_invalid");
-    }
-    if (this.#leases.has(command.id)) return this.#failure("lease_exists");
-    if (this.#leases.size >= leasesMax) return this.#failure("too_many_leases");
-    if (!this.#hasRoom(0)) return this.#failure("no_space");
-    let id = command.id;
-    // An entry's index is nobody else's choice, unless a client named that very number before.
-    if (id === 0) { for (id = index; this.#leases.has(id);) id++; }
-    const ttlMs = Math.max(command.ttlMs, leaseTtlMsMin);
-    this.#leases.grant(id, ttlMs);
-    return { kind: "leaseGrant", revision: this.#store.revision, id, ttlMs };
-  }
-
-  /** Removes the leases that exist and their keys, in the keys' order and in one revision. */
-  #revoke(ids: readonly number[]): LongCommand {
-    return new LongRevoke(this.#store, this.#keysOf(ids), () => {
-      for (const id of ids) this.#leases.remove(id);
-    });
-  }
-
-  #keysOf(ids: readonly number[]): Uint8Array[] {
-    const keys: Uint8Array[] = [];
-    for (const id of new Set(ids)) {
-      for (const address of this.#leases.get(id)?.keys ?? []) {
-        assert(this.#store.liveOf(address) !== nowhere, "a lease holds live keys");
-        keys.push(this.#store.records.keyBytes(address));
-      }
-    }
-    return keys.sort(compareBytes);
+    const granted = grantLease(command, index, this.#tables);
+    return typeof granted === "string" ? this.#failure(granted) : granted;
   }
 
   #done(): KvResult {

@@ -2,7 +2,7 @@
  * The commonest command, read without making an object of it: positions in the entry's bytes. The
  * format is that of command_codec.ts.
  */
-import { commandVersion, Kind, PutFlag, putFlagsMax, withSession } from "./command_codec.ts";
+import { Kind, plainVersion, PutFlag, putFlagsMax, withSession } from "./command_codec.ts";
 import { ByteReader, noBytes } from "./bytes.ts";
 import type { PutInput } from "./store.ts";
 import type { SessionHeader } from "./command.ts";
@@ -26,7 +26,7 @@ export class PutReader implements PutInput, SessionHeader {
 
   /** False when it is no put that can be read: then the general decoder says what it is. */
   read(data: Uint8Array): boolean {
-    if (data.length < 2 || data[0] !== commandVersion) return false;
+    if (data.length < 2 || data[0] !== plainVersion) return false;
     if ((data[1] & ~withSession) !== Kind.put) return false;
     const reader = this.#reader.open(data, 2);
     this.session = 0;

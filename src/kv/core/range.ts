@@ -289,12 +289,3 @@ function orderOf(records: Records, request: RangeRequest): (a: number, b: number
       return (a, b) => sign * compareBytes(records.valueView(a), records.valueView(b));
   }
 }
-
-/** Reads it all at once; for what must be one step, and for small ranges. */
-export function readRange(store: Store, request: RangeRequest, newest: number): RangeResult {
-  const scan = new RangeScan(store, request, { newest });
-  for (;;) {
-    const result = scan.step(Number.MAX_SAFE_INTEGER);
-    if (typeof result === "object") return result;
-  }
-}

@@ -1,16 +1,17 @@
 /** Reads a snapshot's bytes, cut anywhere, into an empty state. */
 import { assert } from "../../base/assert.ts";
 import { ByteReader, noBytes } from "./bytes.ts";
-import { concatBytes, equalBytes } from "../../base/bytes.ts";
+import { concatBytes, equalBytes, toHex } from "../../base/bytes.ts";
 import { decodeResult } from "./result_codec.ts";
 import { defaultLimits, type KvLimits } from "./limits.ts";
 import type { KvResult } from "./result.ts";
 import type { Leases } from "./leases.ts";
+import { openingBytes } from "./command.ts";
 import { readLimits } from "./command_codec.ts";
 import type { RestoreProblem, SnapshotSink } from "./machine.ts";
 import type { Sessions } from "./sessions.ts";
 import { snapshotMagic, snapshotVersion, Tag } from "./snapshot.ts";
-import type { Store } from "./store.ts";
+import type { LoadedRecord, Store } from "./store.ts";
 
 /** No item is larger: the longest is a session with all of its results. */
 const itemBytesMax = 256 * 1024 * 1024;
@@ -46,6 +47,22 @@ export class KvRestore implements SnapshotSink {
   #term = 0;
   #bytes = 0;
   #limits = defaultLimits;
+  readonly #head = new ByteReader(noBytes);
+  readonly #body = new ByteReader(noBytes);
+  /** Filled anew by every record. */
+  readonly #loaded: { -readonly [name in keyof LoadedRecord]: LoadedRecord[name] } = {
+    source: noBytes,
+    keyFrom: 0,
+    keyTo: 0,
+    valueFrom: 0,
+    valueTo: 0,
+    mod: 0,
+    sub: 0,
+    create: 0,
+    version: 0,
+    lease: 0,
+    appended: false,
+  };
   #mod = 0;
   #sub = -1;
 
@@ -58,19 +75,25 @@ export class KvRestore implements SnapshotSink {
   push(bytes: Uint8Array): RestoreProblem | undefined {
     assert(!this.#finished, "nothing is pushed after the end");
     if (this.#problem !== undefined) return this.#problem;
-    const input = this.#rest.length === 0 ? bytes : concatBytes([this.#rest, bytes]);
+    let input = bytes;
     let at = 0;
-    if (!this.#started) {
+    if (this.#started) {
+      if (this.#rest.length > 0) {
+        at = this.#join(bytes);
+        if (at < 0) return this.#problem;
+      }
+    } else {
+      if (this.#rest.length > 0) input = concatBytes([this.#rest, bytes]);
       at = snapshotMagic.length + 1;
       if (input.length < at) return this.#wait(input);
       if (!equalBytes(input.subarray(0, at - 1), snapshotMagic)) return this.#fail("corrupt");
       if (input[at - 1] > snapshotVersion) return this.#fail("unsupported_version");
-      if (input[at - 1] !== snapshotVersion) return this.#fail("corrupt");
+      if (input[at - 1] === 0) return this.#fail("corrupt");
       this.#started = true;
     }
     while (at < input.length) {
       if (this.#ended) return this.#fail("corrupt");
-      const reader = new ByteReader(input, at);
+      const reader = this.#head.open(input, at);
       const tag = reader.byte();
       const length = reader.number();
       if (reader.failed) {
@@ -81,9 +104,33 @@ export class KvRestore implements SnapshotSink {
       if (length > reader.left) break;
       const from = reader.position;
       at = from + length;
-      if (!this.#item(tag, new ByteReader(input, from, at))) return this.#fail("corrupt");
+      if (!this.#item(tag, input, from, at)) return this.#fail("corrupt");
     }
     return this.#wait(input.subarray(at));
+  }
+
+  /**
+   * The item that began in the bytes before these. Answers where the next one begins; -1 when this
+   * one is not whole yet, or makes no sense.
+   */
+  #join(bytes: Uint8Array): number {
+    const rest = this.#rest;
+    const head = new ByteReader(concatBytes([rest, bytes.subarray(0, itemHeadBytesMax)]));
+    const tag = head.byte();
+    const length = head.number();
+    const used = head.position + length - rest.length;
+    const isHeadWhole = rest.length + bytes.length >= itemHeadBytesMax;
+    if (head.failed ? !isHeadWhole : used > bytes.length && length <= itemBytesMax) {
+      this.#wait(concatBytes([rest, bytes]));
+      return -1;
+    }
+    this.#rest = noBytes;
+    if (!head.failed && used <= bytes.length && !this.#ended) {
+      const item = concatBytes([rest, bytes.subarray(0, used)]);
+      if (this.#item(tag, item, head.position, item.length)) return used;
+    }
+    this.#fail("corrupt");
+    return -1;
   }
 
   finish(): RestoreProblem | undefined {
@@ -108,14 +155,15 @@ export class KvRestore implements SnapshotSink {
     return undefined;
   }
 
-  #item(tag: number, reader: ByteReader): boolean {
-    const repeats = tag >= Tag.lease && tag <= Tag.change;
-    if (tag < this.#tag || (tag === this.#tag && !repeats)) return false;
+  #item(tag: number, input: Uint8Array, from: number, to: number): boolean {
+    const repeats = tag >= Tag.lease && tag !== Tag.end;
+    if (placeOf(tag) < placeOf(this.#tag) || (tag === this.#tag && !repeats)) return false;
     if (this.#tag < Tag.limits && tag !== this.#tag + 1) return false;
     this.#tag = tag;
-    const good = this.#read(tag, reader);
     this.#items++;
-    return good && !reader.failed && reader.left === 0;
+    if (tag === Tag.base || tag === Tag.change) return this.#record(tag, input, from, to);
+    const reader = new ByteReader(input, from, to);
+    return this.#read(tag, reader) && !reader.failed && reader.left === 0;
   }
 
   #read(tag: number, reader: ByteReader): boolean {
@@ -129,12 +177,11 @@ export class KvRestore implements SnapshotSink {
         return this.#lease(reader);
       case Tag.session:
         return this.#session(reader);
-      case Tag.base:
-      case Tag.change:
-        return this.#record(tag, reader);
+      case Tag.opening:
+        return this.#opening(reader);
       case Tag.end:
         this.#ended = true;
-        return reader.number() === this.#items;
+        return reader.number() === this.#items - 1;
       default:
         return false;
     }
@@ -169,20 +216,39 @@ export class KvRestore implements SnapshotSink {
       results.set(sequence, result);
     }
     if (id === 0 || id > sessions.lastId || sessions.has(id)) return false;
-    sessions.insert({ id, acknowledged, results, bytes: 0 });
+    sessions.insert({ id, single: false, acknowledged, results, bytes: 0 });
     return true;
   }
 
-  #record(tag: number, reader: ByteReader): boolean {
+  #opening(reader: ByteReader): boolean {
+    const id = reader.number(), flag = reader.byte();
+    const nonce = reader.raw(openingBytes);
+    if (reader.failed || flag > 1) return false;
+    return this.#target.sessions.restoreOpening({ nonce: toHex(nonce), id, single: flag === 1 });
+  }
+
+  /** Without an object of its own: there may be millions. */
+  #record(tag: number, input: Uint8Array, from: number, to: number): boolean {
     const { store } = this.#target;
-    const key = reader.bytes();
-    const mod = reader.number(), sub = reader.number();
-    const create = reader.number(), version = reader.number();
-    const lease = reader.number();
-    const value = reader.bytes();
-    if (reader.failed || key.length === 0 || mod > store.revision || create > mod) return false;
+    const loaded = this.#loaded;
+    const reader = this.#body.open(input, from);
+    const keyLength = reader.skipBytes();
+    loaded.source = input;
+    loaded.keyTo = reader.position;
+    loaded.keyFrom = loaded.keyTo - keyLength;
+    const mod = loaded.mod = reader.number();
+    const sub = loaded.sub = reader.number();
+    loaded.create = reader.number();
+    loaded.version = reader.number();
+    loaded.lease = reader.number();
+    const valueLength = reader.skipBytes();
+    loaded.valueTo = reader.position;
+    loaded.valueFrom = loaded.valueTo - valueLength;
+    if (reader.failed || reader.position !== to || keyLength === 0) return false;
+    const { version } = loaded;
+    if (mod > store.revision || loaded.create > mod) return false;
     if (sub > 0xffffffff || version > 0xffffffff) return false;
-    const appended = tag === Tag.base;
+    const appended = loaded.appended = tag === Tag.base;
     if (appended) {
       if (mod >= store.compactRevision || version === 0) return false;
     } else {
@@ -191,6 +257,11 @@ export class KvRestore implements SnapshotSink {
       this.#mod = mod;
       this.#sub = sub;
     }
-    return store.load(key, value, { mod, sub, create, version, lease, appended });
+    return store.load(loaded);
   }
+}
+
+/** Tags stand in the order of the items, but for those that came later. */
+function placeOf(tag: number): number {
+  return tag === Tag.opening ? Tag.session + 0.5 : tag;
 }

@@ -4,15 +4,22 @@
  * stored result (dissertation, section 6.3). A session's id is the index of the entry that opened
  * it, so ids never come again and one that was evicted is told apart from one that never was.
  *
- * The table is bounded. Who leaves is decided by the order of the log alone: the session whose last
- * command is the oldest.
+ * The first command may open its session itself, under a number that the client draws. Which of
+ * those were seen is remembered longer than the sessions live, so that a late retry does not open
+ * another one.
+ *
+ * The tables are bounded. Who leaves is decided by the order of the log alone: first the sessions of
+ * a single command, the oldest before the others, then the session whose last command is the oldest.
  */
 import type { FailureReason, KvResult } from "./result.ts";
 import { entryBytes, type KvLimits, resultOverheadBytes } from "./limits.ts";
-import type { SessionHeader } from "./command.ts";
+import type { Opening, SessionHeader } from "./command.ts";
+import { toHex } from "../../base/bytes.ts";
 
 export interface Session {
   readonly id: number;
+  /** Its only command is the first. */
+  readonly single: boolean;
   /** Results up to this sequence are forgotten. */
   acknowledged: number;
   readonly results: Map<number, KvResult>;
@@ -22,9 +29,29 @@ export interface Session {
 /** What a session is charged beside its results. */
 const sessionOverheadBytes = 128;
 
+/**
+ * Openings that are remembered, the newest ones. A client repeats an opening command for
+ * {@link openingRetryMs} at most: more clients than this would have to begin meanwhile.
+ */
+export const openingsMax = 16_384;
+export const openingRetryMs = 30_000;
+
+/** A session's id by the nonce that opened it. */
+export interface KnownOpening {
+  /** In hexadecimal. */
+  readonly nonce: string;
+  readonly id: number;
+  /** It is still there, and for a single command. */
+  readonly single: boolean;
+}
+
 export class Sessions {
   /** The least recently used first. */
   readonly #byId = new Map<number, Session>();
+  /** Those of a single command, the oldest first. */
+  readonly #single = new Map<number, Session>();
+  /** Ids by nonce, in the order of their opening. */
+  readonly #openings = new Map<string, number>();
   /** The newest that was ever opened. */
   lastId = 0;
   #bytes = 0;
@@ -32,7 +59,7 @@ export class Sessions {
   #newest = 0;
 
   get size(): number {
-    return this.#byId.size;
+    return this.#byId.size + this.#single.size;
   }
 
   get bytes(): number {
@@ -40,44 +67,112 @@ export class Sessions {
   }
 
   has(id: number): boolean {
-    return this.#byId.has(id);
+    return this.#find(id) !== undefined;
   }
 
-  all(): IterableIterator<Session> {
-    return this.#byId.values();
+  all(): readonly Session[] {
+    return [...this.#byId.values(), ...this.#single.values()];
+  }
+
+  openings(): KnownOpening[] {
+    return [...this.#openings].map(([nonce, id]) => ({ nonce, id, single: this.#single.has(id) }));
   }
 
   open(id: number, limits: KvLimits): void {
-    this.lastId = id;
-    this.insert({ id, acknowledged: 0, results: new Map(), bytes: 0 });
+    this.#open(id, false);
     this.#evict(limits);
+  }
+
+  /** The session that this opened, now or before; undefined when it is gone. */
+  openNamed(opening: Opening, index: number, limits: KvLimits): Session | undefined {
+    const session = this.#named(opening, index);
+    if (session?.id === index) this.#evict(limits);
+    return session;
+  }
+
+  #open(id: number, single: boolean): Session {
+    const session: Session = { id, single, acknowledged: 0, results: new Map(), bytes: 0 };
+    this.lastId = id;
+    this.insert(session);
+    return session;
+  }
+
+  #find(id: number): Session | undefined {
+    return this.#byId.get(id) ?? this.#single.get(id);
+  }
+
+  #named({ nonce, single }: Opening, index: number): Session | undefined {
+    const name = toHex(nonce);
+    const id = this.#openings.get(name);
+    if (id !== undefined) return this.#find(id);
+    this.#remember(name, index);
+    return this.#open(index, single);
+  }
+
+  #remember(name: string, id: number): void {
+    this.#openings.set(name, id);
+    if (this.#openings.size <= openingsMax) return;
+    for (const [oldest, session] of this.#openings) {
+      this.#openings.delete(oldest);
+      // Nothing else leads to a single command's session, or says in a snapshot what it is.
+      if (this.#single.has(session)) this.close(session);
+      return;
+    }
+  }
+
+  /** Adds an opening as a snapshot has it, after the sessions; false if it contradicts them. */
+  restoreOpening({ nonce, id, single }: KnownOpening): boolean {
+    if (id === 0 || id > this.lastId || this.#openings.has(nonce)) return false;
+    this.#remember(nonce, id);
+    if (!single) return true;
+    const session = this.#byId.get(id);
+    if (session === undefined) return false;
+    this.#byId.delete(id);
+    this.#single.set(id, { ...session, single });
+    return true;
   }
 
   /** Adds a session as it is, the most recently used one. */
   insert(session: Session): void {
     session.bytes = sessionOverheadBytes;
     for (const result of session.results.values()) session.bytes += resultBytes(result);
+    this.#bytes += session.bytes;
+    if (session.single) {
+      this.#single.set(session.id, session);
+      return;
+    }
     this.#byId.set(session.id, session);
     this.#newest = session.id;
-    this.#bytes += session.bytes;
   }
 
   close(id: number): void {
-    const session = this.#byId.get(id);
+    const session = this.#find(id);
     if (session === undefined) return;
-    this.#byId.delete(id);
+    (session.single ? this.#single : this.#byId).delete(id);
     this.#bytes -= session.bytes;
   }
 
+  closeNamed({ nonce }: Opening): void {
+    const id = this.#openings.get(toHex(nonce));
+    if (id !== undefined) this.close(id);
+  }
+
   /** The session that is to apply the command, the result it has already, or why not. */
-  begin(header: SessionHeader, limits: KvLimits): Session | KvResult | FailureReason {
-    const session = this.#byId.get(header.session);
+  begin(
+    header: SessionHeader,
+    index: number,
+    limits: KvLimits,
+  ): Session | KvResult | FailureReason {
+    const { opening } = header;
+    const session = opening === undefined
+      ? this.#byId.get(header.session)
+      : this.#named(opening, index);
     if (session === undefined) {
-      return header.session <= this.lastId && header.session > 0
-        ? "session_expired"
-        : "session_unknown";
+      const existed = opening !== undefined ||
+        (header.session <= this.lastId && header.session > 0);
+      return existed ? "session_expired" : "session_unknown";
     }
-    if (this.#newest !== session.id) {
+    if (!session.single && this.#newest !== session.id) {
       this.#byId.delete(session.id);
       this.#byId.set(session.id, session);
       this.#newest = session.id;
@@ -131,10 +226,16 @@ export class Sessions {
   }
 
   #evict(limits: KvLimits): void {
-    for (const session of this.#byId.values()) {
-      const tooMany = this.#byId.size > limits.sessionsMax || this.#bytes > limits.sessionBytesMax;
-      if (!tooMany || this.#byId.size === 1) return;
-      this.close(session.id);
+    const tooMany = (): boolean =>
+      this.size > limits.sessionsMax || this.#bytes > limits.sessionBytesMax;
+    // Mostly they are not, and this is asked after every command.
+    if (!tooMany()) return;
+    for (const table of [this.#single, this.#byId]) {
+      for (const session of table.values()) {
+        if (!tooMany()) return;
+        if (table.size === 1) break;
+        this.close(session.id);
+      }
     }
   }
 }

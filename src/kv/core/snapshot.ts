@@ -10,18 +10,22 @@
 import { assert } from "../../base/assert.ts";
 import { ByteWriter } from "./bytes.ts";
 import { encodeResult } from "./result_codec.ts";
-import { encodeText } from "../../base/bytes.ts";
+import { encodeText, fromHex } from "../../base/bytes.ts";
 import { type KvLimits, namedInSnapshots } from "./limits.ts";
+import type { CoveyError } from "../../base/error.ts";
 import type { KvResult } from "./result.ts";
 import type { Leases } from "./leases.ts";
 import { nowhere } from "./records.ts";
 import type { Position } from "./key_index.ts";
-import type { Sessions } from "./sessions.ts";
+import type { KnownOpening, Sessions } from "./sessions.ts";
 import type { SnapshotSource } from "./machine.ts";
 import type { Store } from "./store.ts";
 import { writeLimits } from "./command_codec.ts";
 
-export const snapshotVersion = 1;
+/** The newest that this build reads: the one with openings. */
+export const snapshotVersion = 2;
+/** What is written while there are none. */
+export const plainSnapshotVersion = 1;
 export const snapshotMagic: Uint8Array = encodeText("covey-kv");
 
 export const Tag = {
@@ -32,6 +36,8 @@ export const Tag = {
   base: 5,
   change: 6,
   end: 7,
+  /** Between sessions and base. */
+  opening: 8,
 } as const;
 
 /** What looking at one key or change counts, so that a piece is bounded in time too. */
@@ -52,7 +58,7 @@ interface SessionCopy {
   readonly results: readonly (readonly [number, KvResult])[];
 }
 
-type Phase = "head" | "leases" | "sessions" | "base" | "changes" | "closed";
+type Phase = "head" | "leases" | "sessions" | "openings" | "base" | "changes" | "closed";
 
 export class KvSnapshot implements SnapshotSource {
   readonly index: number;
@@ -66,17 +72,21 @@ export class KvSnapshot implements SnapshotSource {
   /** Triples: id, time to live, remainder. */
   readonly #leases: Float64Array;
   readonly #sessions: readonly SessionCopy[];
+  readonly #openings: readonly KnownOpening[];
   readonly #changesEnd: number;
   #phase: Phase = "head";
   /** How far the phase has come: an item of a table, or a position in the history. */
   #at = 0;
   #resume: Uint8Array = Uint8Array.of(0);
   #items = 0;
+  #expired: CoveyError | undefined = undefined;
+  readonly #closed: (snapshot: KvSnapshot) => void;
   readonly #writer = new ByteWriter(4096);
   readonly #body = new ByteWriter(1024);
 
-  constructor(state: SnapshotState) {
+  constructor(state: SnapshotState, closed: (snapshot: KvSnapshot) => void) {
     const { store } = state;
+    this.#closed = closed;
     this.index = state.index;
     this.term = state.term;
     this.#store = store;
@@ -92,16 +102,22 @@ export class KvSnapshot implements SnapshotSource {
       this.#leases[at++] = lease.ttlMs;
       this.#leases[at++] = lease.remainingMs;
     }
-    this.#sessions = [...state.sessions.all()].map(({ id, acknowledged, results }) => ({
+    this.#sessions = state.sessions.all().map(({ id, acknowledged, results }) => ({
       id,
       acknowledged,
       results: [...results],
     }));
+    this.#openings = state.sessions.openings();
     this.#changesEnd = store.history.end;
     store.pins++;
   }
 
+  /**
+   * Throws `resource_exhausted` when it was read so slowly that the store would have kept more old
+   * state for it than it may.
+   */
   next(bytesWanted: number): Uint8Array | undefined {
+    if (this.#expired !== undefined) throw this.#expired;
     if (this.#phase === "closed") return undefined;
     for (let visits = 0; this.#writer.length + visits * visitBytes < bytesWanted; visits++) {
       if (!this.#step()) break;
@@ -114,6 +130,13 @@ export class KvSnapshot implements SnapshotSource {
     this.#phase = "closed";
     this.#store.pins--;
     assert(this.#store.pins >= 0, "a snapshot is closed once");
+    this.#closed(this);
+  }
+
+  /** Gives up because of this; whoever reads it is told. */
+  expire(error: CoveyError): void {
+    this.#expired = error;
+    this.close();
   }
 
   /** Does one item or visit; false at the end. */
@@ -128,8 +151,11 @@ export class KvSnapshot implements SnapshotSource {
         for (let field = 0; field < 3; field++) this.#body.number(this.#leases[this.#at++]);
         return this.#item(Tag.lease);
       case "sessions":
-        if (this.#at === this.#sessions.length) return this.#enter("base", 0);
+        if (this.#at === this.#sessions.length) return this.#enter("openings", 0);
         return this.#session(this.#sessions[this.#at++]);
+      case "openings":
+        if (this.#at === this.#openings.length) return this.#enter("base", 0);
+        return this.#opening(this.#openings[this.#at++]);
       case "base":
         return this.#base();
       case "changes":
@@ -152,7 +178,8 @@ export class KvSnapshot implements SnapshotSource {
   }
 
   #head(): void {
-    this.#writer.raw(snapshotMagic).byte(snapshotVersion);
+    this.#writer.raw(snapshotMagic)
+      .byte(this.#openings.length > 0 ? snapshotVersion : plainSnapshotVersion);
     this.#body.number(this.index).number(this.term);
     this.#body.number(this.#revision).number(this.#compactRevision);
     this.#body.number(this.#bytes).number(this.#lastSession);
@@ -167,6 +194,13 @@ export class KvSnapshot implements SnapshotSource {
       this.#body.number(sequence).bytes(encodeResult(result));
     }
     return this.#item(Tag.session);
+  }
+
+  #opening({ nonce, id, single }: KnownOpening): boolean {
+    const bytes = fromHex(nonce);
+    assert(bytes !== undefined, "an opening's nonce is hexadecimal");
+    this.#body.number(id).byte(single ? 1 : 0).raw(bytes);
+    return this.#item(Tag.opening);
   }
 
   /** A leaf's keys at a time: a search is needed only to find the place again. */

@@ -41,6 +41,17 @@ export interface PutInput {
 /** The revision of a store that was never written to, as in etcd. */
 export const firstRevision = 1;
 
+/** A revision as a snapshot has it: key and value are parts of its bytes. */
+export interface LoadedRecord extends Omit<RecordFields, "previous"> {
+  readonly source: Uint8Array;
+  readonly keyFrom: number;
+  readonly keyTo: number;
+  readonly valueFrom: number;
+  readonly valueTo: number;
+  /** The key is behind all that were loaded before. */
+  readonly appended: boolean;
+}
+
 export class Store {
   readonly records: Records = new Records();
   readonly index: KeyIndex = new KeyIndex(this.records);
@@ -55,6 +66,8 @@ export class Store {
   /** Bytes that all changes up to now, and up to the compaction, made superfluous. */
   #superseded = 0;
   #reclaimed = 0;
+  /** Of the reclaimed bytes, those whose records are cleaned away. */
+  #cleaned = 0;
   /** Where cleaning stands among the changes of the compacted revision itself. */
   #cut = 0;
   /** Filled anew by every put, so that the hottest path leaves no garbage. */
@@ -78,6 +91,11 @@ export class Store {
   /** What kept revisions take that a compaction at the newest one would free. */
   get historyBytes(): number {
     return this.#superseded - this.#reclaimed;
+  }
+
+  /** What compactions made superfluous and is still in memory, as it counted towards the quota. */
+  get uncleanedBytes(): number {
+    return this.#reclaimed - this.#cleaned;
   }
 
   /** The newest revision of the key if it is there now, else 0. */
@@ -271,6 +289,7 @@ export class Store {
       const mod = records.mod(record);
       if (mod < this.compactRevision) {
         this.#cutPrevious(record);
+        this.#cleaned = Math.max(this.#cleaned, history.sum(history.begin));
         history.shift();
         if (records.version(record) === 0) this.#dropDeleted(record);
         continue;
@@ -281,6 +300,7 @@ export class Store {
       const kept = history.record(this.#cut);
       if (records.mod(kept) > this.compactRevision) return false;
       this.#cutPrevious(kept);
+      this.#cleaned = Math.max(this.#cleaned, history.sum(this.#cut));
       this.#cut++;
     }
     return true;
@@ -309,23 +329,17 @@ export class Store {
    * Adds one revision as a snapshot has it; `appended` says that keys come in order. False if it
    * contradicts what is there.
    */
-  load(key: Uint8Array, value: Uint8Array, change: {
-    readonly mod: number;
-    readonly sub: number;
-    readonly create: number;
-    readonly version: number;
-    readonly lease: number;
-    readonly appended: boolean;
-  }): boolean {
+  load(change: LoadedRecord): boolean {
     const { records, index } = this;
+    const { source, keyFrom, keyTo, valueFrom, valueTo } = change;
     let address: number;
     if (change.appended) {
-      address = records.addKey(key);
-      if (!index.append(key, address)) return false;
+      address = records.addKey(source, keyFrom, keyTo);
+      if (!index.append(source.subarray(keyFrom, keyTo), address)) return false;
     } else {
-      address = index.find(key);
+      address = index.findNext(source, keyFrom, keyTo);
       if (address === nowhere) {
-        address = records.addKey(key);
+        address = records.addKey(source, keyFrom, keyTo);
         index.insert(address);
       }
     }
@@ -334,14 +348,21 @@ export class Store {
     if (kept && records.mod(before) >= change.mod) return false;
     const wasLive = kept && records.version(before) !== 0;
     const isLive = change.version !== 0;
-    const record = records.add(address, { ...change, previous: before }, value);
+    const fields = this.#fields;
+    fields.mod = change.mod;
+    fields.sub = change.sub;
+    fields.create = change.create;
+    fields.version = change.version;
+    fields.lease = change.lease;
+    fields.previous = before;
+    const record = records.add(address, fields, source, valueFrom, valueTo);
     records.setNewest(address, record);
     if (wasLive !== isLive) index.countLive(isLive ? 1 : -1);
-    const own = recordBytes(key.length, value.length);
+    const own = recordBytes(keyTo - keyFrom, valueTo - valueFrom);
     const compacted = change.mod <= this.compactRevision;
     // A deletion up to the compaction was counted and uncounted already.
     if (isLive || !compacted) this.bytes += own;
-    if (wasLive) this.#superseded += recordBytes(key.length, records.valueLength(before));
+    if (wasLive) this.#superseded += recordBytes(keyTo - keyFrom, records.valueLength(before));
     if (!isLive && !compacted) this.#superseded += own;
     if (change.mod >= this.compactRevision) this.history.push(record, this.#superseded);
     const leaseBefore = wasLive ? records.lease(before) : 0;

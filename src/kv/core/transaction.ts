@@ -1,5 +1,5 @@
 /**
- * Transactions: which branch, whether it may run, and running it. Everything that could refuse it
+ * Transactions: which branch, and whether it may run. Everything that could refuse it
  * is asked before the first change, so that a refusal changes nothing. Nested compares look at the
  * state before the transaction, as etcd's do.
  */
@@ -7,12 +7,12 @@ import { CompareOperator, CompareTarget } from "./command.ts";
 import type { Compare, DeleteRangeCommand, Operation, PutCommand } from "./command.ts";
 import type { TransactionCommand } from "./command.ts";
 import { compareBytes, inInterval, isOpenEnd } from "./bytes.ts";
-import type { FailureReason, KeyValue, OperationResult, TransactionResult } from "./result.ts";
+import type { FailureReason, KeyValue } from "./result.ts";
 import type { KvLimits } from "./limits.ts";
 import type { Leases } from "./leases.ts";
 import { nowhere } from "./records.ts";
 import type { Position } from "./key_index.ts";
-import { rangeProblem, readRange } from "./range.ts";
+import { rangeProblem } from "./range.ts";
 import { recordBytes } from "./limits.ts";
 import type { Change, Store } from "./store.ts";
 
@@ -262,41 +262,6 @@ function satisfies(difference: number, operator: CompareOperator): boolean {
   }
 }
 
-/** Runs the chosen branches; nothing can refuse them any more. */
-export function runBranches(chosen: Chosen, store: Store, change: Change): TransactionResult {
-  const results: OperationResult[] = [];
-  let nested = 0;
-  for (const operation of chosen.operations) {
-    if (operation.kind === "transaction") {
-      results.push(runBranches(chosen.nested[nested++], store, change));
-    } else results.push(run(operation, store, change));
-  }
-  const revision = revisionAfter(change);
-  return { kind: "transaction", revision, succeeded: chosen.succeeded, results };
-}
-
-function run(
-  operation: Exclude<Operation, TransactionCommand>,
-  store: Store,
-  change: Change,
-): OperationResult {
-  if (operation.kind === "put") {
-    const previous = runPut(operation, store, change);
-    return { kind: "put", revision: revisionAfter(change), previous };
-  }
-  if (operation.kind === "range") {
-    return readRange(store, operation, revisionAfter(change));
-  }
-  const previous: KeyValue[] | undefined = operation.previous ? [] : undefined;
-  const deleted = runDelete(operation, store, change, previous);
-  return {
-    kind: "deleteRange",
-    revision: revisionAfter(change),
-    deleted,
-    previous: previous ?? [],
-  };
-}
-
 /** The newest revision while a command runs: the one it makes, once it has changed anything. */
 export function revisionAfter(change: Change): number {
   return change.sub > 0 ? change.main : change.main - 1;
@@ -321,15 +286,4 @@ export function runPut(put: PutCommand, store: Store, change: Change): KeyValue 
     lease,
   }, change);
   return previous;
-}
-
-function runDelete(
-  command: DeleteRangeCommand,
-  store: Store,
-  change: Change,
-  previous?: KeyValue[],
-): number {
-  const before = change.sub;
-  store.deleteRange(command.key, command.end, change, previous);
-  return change.sub - before;
 }

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import type { Compare, Operation, PutCommand, RangeRequest } from "../../../src/kv/core/command.ts";
+import { encodeCommand } from "../../../src/kv/core/command_codec.ts";
 import { digest, Harness, piecesOf, restored } from "./support.ts";
 import type { KvLimits } from "../../../src/kv/core/limits.ts";
 import type { KvResult } from "../../../src/kv/core/result.ts";
@@ -181,4 +182,44 @@ test("deleted keys count nowhere, whether a replica still holds them or not", ()
     tooMany,
     "transaction",
   ]);
+});
+
+test("a transaction at its bound of keys is applied in slices, unseen before it is whole", () => {
+  const store = new Harness();
+  store.apply({ kind: "configure", limits: { scanKeysMax: 100_000 } });
+  const keys = 9_000;
+  for (let at = 0; at < keys; at += 100) {
+    const success = Array.from({ length: 100 }, (_, one): Operation => ({
+      ...put(`k${at + one}`, "x".repeat(100)),
+    }));
+    store.apply({ kind: "transaction", compares: [], success, failure: [] });
+  }
+  const { machine } = store;
+  const all = { ...plainRange, key: latin("k"), end: latin("l") };
+  const nested: Operation = { kind: "transaction", compares: [], success: [all], failure: [] };
+  const success: Operation[] = [
+    put("k", "new"),
+    { ...all, countOnly: true },
+    { kind: "deleteRange", key: latin("k1"), end: latin("l"), previous: false },
+    nested,
+  ];
+  const data = encodeCommand({ kind: "transaction", compares: [], success, failure: [] });
+  const revision = machine.revision;
+  let result = machine.apply({ index: ++store.index, term: 1, data });
+  // What was given is not needed any more.
+  data.fill(0);
+  let slices = 1;
+  for (; result === undefined; slices++) {
+    assert.equal(machine.revision, revision);
+    const seen = machine.range({ ...all, countOnly: true });
+    assert.ok(seen.kind === "range" && seen.count === keys);
+    result = machine.resume();
+  }
+  assert.ok(slices >= 4, `${slices} slices`);
+  assert.ok(result.kind === "transaction" && result.revision === revision + 1);
+  const [, counted, deleted, inner] = result.results;
+  assert.ok(counted.kind === "range" && counted.count === keys + 1);
+  assert.ok(deleted.kind === "deleteRange" && deleted.deleted === keys - 1);
+  assert.ok(inner.kind === "transaction" && inner.results[0].kind === "range");
+  assert.deepEqual(inner.results[0].entries.map(({ key }) => key), [latin("k"), latin("k0")]);
 });

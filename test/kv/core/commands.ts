@@ -4,6 +4,7 @@ import type { CompareOperator, CompareTarget } from "../../../src/kv/core/comman
 import type { DeleteRangeCommand, PutCommand, RangeRequest } from "../../../src/kv/core/command.ts";
 import type { SortOrder, SortTarget, TransactionCommand } from "../../../src/kv/core/command.ts";
 import { latin, type Twin } from "./twin.ts";
+import { openingBytes } from "../../../src/kv/core/command.ts";
 import type { Prng } from "../../../src/base/prng.ts";
 
 const keyNames = ["a", "a\0", "aa", "ab", "b", "ba", "b\xff", "b\xff\xff", "c", "\xff", "\xff\xff"];
@@ -197,7 +198,7 @@ export class CommandSource {
       case 3:
         return { kind: "configure", limits: { operationsMax: prng.between(4, 20) } };
       case 4:
-        return { kind: "configure", limits: { leasesMax: prng.between(2, 12) } };
+        return { kind: "configure", limits: { leasesMax: prng.between(1, 8) } };
       default:
         return {
           kind: "configure",
@@ -227,6 +228,7 @@ export class CommandSource {
   /** A command, often within a session, sometimes a retry of an old sequence. */
   next(): Envelope {
     const command = this.command();
+    if (this.#prng.chance(0.1)) return this.#opened(command);
     if (command.kind.startsWith("session") || this.#prng.chance(0.6)) {
       return { session: undefined, command };
     }
@@ -236,5 +238,17 @@ export class CommandSource {
     if (sequence === newest) this.#sequences.set(session, newest);
     const acknowledged = Math.max(0, sequence - this.#prng.between(1, 10));
     return { session: { session, sequence, acknowledged }, command };
+  }
+
+  /** Within a session that the command may open itself. */
+  #opened(command: Command): Envelope {
+    const single = this.#prng.chance(0.5);
+    const nonce = new Uint8Array(openingBytes).fill(this.#prng.below(12));
+    const sequence = single ? 1 : this.#prng.between(1, 4);
+    const acknowledged = this.#prng.below(sequence);
+    return {
+      session: { session: 0, sequence, acknowledged, opening: { nonce, single } },
+      command: command.kind === "sessionClose" ? { ...command, session: 0 } : command,
+    };
   }
 }

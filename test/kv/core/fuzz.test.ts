@@ -3,11 +3,16 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ByteReader, ByteWriter } from "../../../src/kv/core/bytes.ts";
 import { CommandSource } from "./commands.ts";
-import { decodeCommand, encodeCommand } from "../../../src/kv/core/command_codec.ts";
+import {
+  commandVersion,
+  decodeCommand,
+  encodeCommand,
+} from "../../../src/kv/core/command_codec.ts";
 import { decodeResult, encodeResult } from "../../../src/kv/core/result_codec.ts";
 import { applied, digest, Harness, piecesOf, restored } from "./support.ts";
 import { KvMachine } from "../../../src/kv/core/kv_machine.ts";
 import { latin, Twin } from "./twin.ts";
+import { snapshotVersion } from "../../../src/kv/core/snapshot.ts";
 import { Prng } from "../../../src/base/prng.ts";
 import type { RestoreProblem } from "../../../src/kv/core/machine.ts";
 
@@ -73,11 +78,11 @@ test("what is decoded is encoded again to the same bytes", () => {
 
 test("a command of a newer version is refused and not counted as applied", () => {
   const store = new Harness();
-  const result = store.bytes(Uint8Array.of(2, 1, 0));
+  const result = store.bytes(Uint8Array.of(commandVersion + 1, 1, 0));
   assert.ok(result.kind === "failure" && result.reason === "unsupported_version");
   assert.ok(store.machine.isFatal(result));
   assert.equal(store.machine.appliedIndex, 0);
-  for (const data of [Uint8Array.of(2), new Uint8Array(2_000_000).fill(255)]) {
+  for (const data of [Uint8Array.of(commandVersion + 1), new Uint8Array(2_000_000).fill(255)]) {
     assert.ok(store.machine.isFatal(store.bytes(data)));
   }
   const other = store.bytes(Uint8Array.of(0, 1));
@@ -156,7 +161,7 @@ test("a damaged snapshot is refused or leaves a sound machine; a newer one is to
   }
   assert.ok(refusedCount > 700, `${refusedCount} were refused`);
   const newer = whole.slice();
-  newer[8] = 2;
+  newer[8] = snapshotVersion + 1;
   assert.equal(restoring([newer]), "unsupported_version");
   const foreign = whole.slice();
   foreign[0] ^= 1;

@@ -1,6 +1,6 @@
 /**
- * The formats as they are on disks out there: commands, results and snapshots of version 1 must be
- * read for ever. test/golden/kv/v1/README.md says how the files are made.
+ * The formats as they are on disks out there: commands and snapshots of versions 1 and 2 and
+ * results of version 1 must be read for ever. test/golden/kv/v1/README.md says how the files are made.
  */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -10,7 +10,7 @@ import { decodeResult, encodeResult } from "../../../src/kv/core/result_codec.ts
 import { digest, Harness, piecesOf, restored } from "./support.ts";
 import { fileURLToPath } from "node:url";
 import { fromHex, toHex } from "../../../src/base/bytes.ts";
-import { boundsCommands, goldenCommands } from "./golden_commands.ts";
+import { boundsCommands, goldenCommands, openingCommands } from "./golden_commands.ts";
 
 interface Golden {
   /** One entry of the log after the other: the command and what it answered, in hexadecimal. */
@@ -25,12 +25,13 @@ interface Golden {
 }
 
 const files = [
-  { name: "machine.json", commands: goldenCommands },
-  { name: "bounds.json", commands: boundsCommands },
+  { name: "v1/machine.json", commands: goldenCommands },
+  { name: "v1/bounds.json", commands: boundsCommands },
+  { name: "v2/openings.json", commands: openingCommands },
 ];
 
 function load(name: string): Golden {
-  const file = fileURLToPath(new URL(`../../golden/kv/v1/${name}`, import.meta.url).href);
+  const file = fileURLToPath(new URL(`../../golden/kv/${name}`, import.meta.url).href);
   return JSON.parse(readFileSync(file, "utf8"));
 }
 
@@ -41,7 +42,7 @@ function bytes(hex: string): Uint8Array {
 }
 
 for (const { name: file, commands } of files) {
-  test(`${file}: every command of version 1 is read, applied and answered as ever`, () => {
+  test(`${file}: every command is read, applied and answered as ever`, () => {
     const golden = load(file);
     const store = new Harness();
     for (const { name, command, result } of golden.log) {
@@ -52,7 +53,7 @@ for (const { name: file, commands } of files) {
     assert.equal(digest(store.machine), golden.digest);
   });
 
-  test(`${file}: commands are still written with the bytes of version 1`, () => {
+  test(`${file}: commands are still written with the same bytes`, () => {
     const golden = load(file);
     assert.equal(golden.log.length, commands.length);
     for (const [at, { name, command, session }] of commands.entries()) {
@@ -62,7 +63,7 @@ for (const { name: file, commands } of files) {
     }
   });
 
-  test(`${file}: a snapshot of version 1 is restored and written again the same`, () => {
+  test(`${file}: a snapshot is restored and written again the same`, () => {
     const golden = load(file);
     const machine = restored([bytes(golden.snapshot)]);
     assert.equal(digest(machine), golden.digest);
@@ -71,10 +72,10 @@ for (const { name: file, commands } of files) {
 }
 
 test("limits that a snapshot from before does not name have their defaults", () => {
-  const { limits } = restored([bytes(load("machine.json").snapshot)]);
+  const { limits } = restored([bytes(load("v1/machine.json").snapshot)]);
   assert.equal(limits.sessionsMax, 3, "one that it names");
   const { resultBytesMax, scanKeysMax } = limits;
   assert.deepEqual([resultBytesMax, scanKeysMax], [4 * 1024 * 1024 - 256, 10_000]);
-  const later = restored([bytes(load("bounds.json").snapshot)]).limits;
+  const later = restored([bytes(load("v1/bounds.json").snapshot)]).limits;
   assert.deepEqual([later.resultBytesMax, later.scanKeysMax], [400, 3]);
 });

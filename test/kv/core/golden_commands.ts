@@ -1,5 +1,10 @@
 /** One of every command, with every field set once. */
-import type { Command, PutCommand, SessionHeader } from "../../../src/kv/core/command.ts";
+import {
+  type Command,
+  openingBytes,
+  type PutCommand,
+  type SessionHeader,
+} from "../../../src/kv/core/command.ts";
 import { latin } from "./twin.ts";
 import { plainRange } from "../../../src/kv/core/range.ts";
 
@@ -130,4 +135,24 @@ export const boundsCommands: readonly Named[] = [
     success: [{ kind: "deleteRange", ...everything, previous: false }],
     failure: [],
   }),
+];
+
+const opened = (fill: number, single: boolean, sequence = 1): SessionHeader => ({
+  session: 0,
+  sequence,
+  acknowledged: sequence - 1,
+  opening: { nonce: new Uint8Array(openingBytes).fill(fill), single },
+});
+
+/** Sessions that their first command opens: commands of version 2. */
+export const openingCommands: readonly Named[] = [
+  named("put that opens", put("a", "1"), opened(1, false)),
+  named("the same again", put("a", "1"), opened(1, false)),
+  named("the id", { kind: "sessionOpen" }, opened(1, false)),
+  named("the next by its name", put("a", "2"), opened(1, false, 2)),
+  named("a single one", { kind: "compact", revision: 2 }, opened(2, true)),
+  named("another one", put("b", "1"), opened(3, true)),
+  named("opened and closed", { kind: "sessionOpen" }, opened(4, false)),
+  named("closed", { kind: "sessionClose", session: 0 }, opened(4, false)),
+  named("one that has left", put("c", "1"), opened(4, false)),
 ];

@@ -9,7 +9,8 @@ import { noBytes } from "../../../src/kv/core/bytes.ts";
 import type { Command } from "../../../src/kv/core/command.ts";
 import { Prng } from "../../../src/base/prng.ts";
 import { Records } from "../../../src/kv/core/records.ts";
-import { Harness } from "./support.ts";
+import { Code } from "../../../src/base/error.ts";
+import { digest, Harness, piecesOf, restored } from "./support.ts";
 import { latin } from "./twin.ts";
 
 test("the arena: what is written stays, slots do not overlap, memory comes back", () => {
@@ -194,4 +195,45 @@ test("a key that is overwritten and compacted again and again takes no more memo
   for (let round = 0; round < 10; round++) write();
   assert.equal(store.machine.statistics().memoryBytes, once);
   assert.equal(store.machine.statistics().bytes, 100 * (64 + 200) + 10 * 2 + 90 * 3);
+});
+
+test("a snapshot that is read too slowly is given up before it keeps too much", () => {
+  const store = new Harness();
+  store.apply({ kind: "configure", limits: { requestBytesMax: 1 << 20 } });
+  const value = new Uint8Array(512 * 1024);
+  const overwrite = (times: number): void => {
+    for (let done = 0; done < times; done++) {
+      store.apply({
+        kind: "put",
+        key: latin("a"),
+        value,
+        lease: 0,
+        previous: false,
+        ignoreValue: false,
+        ignoreLease: false,
+      });
+      store.apply({ kind: "compact", revision: store.machine.revision });
+    }
+  };
+  overwrite(4);
+  const held = store.machine.statistics().memoryBytes;
+  const patient = store.machine.snapshot();
+  const hasty = store.machine.snapshot({ pinnedBytesMax: 20 << 20 });
+  for (const one of [patient, hasty]) assert.ok(one.next(16) !== undefined);
+  overwrite(36);
+  assert.ok(hasty.next(16) !== undefined);
+  overwrite(8);
+  const { pinnedBytes } = store.machine.statistics();
+  assert.ok(pinnedBytes > 20 << 20 && pinnedBytes < 24 << 20, `${pinnedBytes}`);
+  const slow = { code: Code.resourceExhausted, message: /read too slowly/ };
+  assert.throws(() => hasty.next(16), slow);
+  assert.ok(patient.next(16) !== undefined);
+  overwrite(100);
+  assert.throws(() => patient.next(16), slow);
+  patient.close();
+  while (store.machine.work(1_000));
+  const after = store.machine.statistics();
+  assert.equal(after.pinnedBytes, 0);
+  assert.ok(after.memoryBytes <= held + (80 << 20), `${after.memoryBytes}`);
+  assert.equal(digest(store.machine), digest(restored(piecesOf(store.machine))));
 });

@@ -133,7 +133,7 @@ function applySliced(machine: KvMachine, entry: MachineEntry, counts: Counts): K
 }
 
 /** Commands that may take several slices. */
-const slow = new Set(["deleteRange", "leaseRevoke", "leaseExpire"]);
+const slow = new Set(["deleteRange", "leaseRevoke", "leaseExpire", "transaction"]);
 
 function decodedKind({ data }: MachineEntry): string {
   const envelope = decodeCommand(data);
@@ -267,7 +267,7 @@ function compareState(machine: KvMachine, twin: Twin, where: string): void {
 /** Only bytes can be these; the fuzz tests give them. */
 const notFromCommands = new Set(["malformed", "unsupported_version", "request_too_large"]);
 
-test("random commands: every answer is the twin's, and every refusal comes up", () => {
+test("case 31: random commands: every answer is the twin's, and every refusal comes up", () => {
   const counts: Counts = new Map();
   for (let seed = 1; seed <= 60; seed++) run(seed, 250, seed % 2 === 0 ? 0 : 60, counts);
   const wanted = [

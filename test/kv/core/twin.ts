@@ -30,6 +30,7 @@ export interface Change {
 
 interface TwinSession {
   readonly id: number;
+  readonly single: boolean;
   acknowledged: number;
   results: { sequence: number; result: KvResult }[];
 }
@@ -59,6 +60,7 @@ export class Twin {
   /** The least recently used first. */
   sessions: TwinSession[] = [];
   lastSession = 0;
+  openings: { readonly nonce: string; readonly id: number }[] = [];
   limits: KvLimits = defaultLimits;
   /** A transaction that is read without the log is bounded in its compares alone. */
   weighsTransactions = true;
@@ -75,6 +77,7 @@ export class Twin {
     twin.leases = this.leases.map((lease) => ({ ...lease }));
     twin.sessions = this.sessions.map((one) => ({ ...one, results: [...one.results] }));
     twin.lastSession = this.lastSession;
+    twin.openings = [...this.openings];
     twin.limits = this.limits;
     return twin;
   }
@@ -82,12 +85,36 @@ export class Twin {
   apply(envelope: Envelope, index: number): KvResult {
     const { session: header, command } = envelope;
     if (header === undefined) return this.#try(command, index);
-    const session = this.sessions.find((one) => one.id === header.session);
+    let id = header.session;
+    if (header.opening !== undefined) {
+      const nonce = header.opening.nonce.join();
+      const opened = this.openings.find((one) => one.nonce === nonce);
+      if (command.kind === "sessionClose") {
+        this.sessions = this.sessions.filter((one) => one.id !== opened?.id);
+        return { kind: "done", revision: this.revision };
+      }
+      if (opened === undefined) {
+        this.openings = [...this.openings, { nonce, id: index }].slice(-16_384);
+        this.#open(index, header.opening.single);
+      }
+      id = opened?.id ?? index;
+      if (command.kind === "sessionOpen") {
+        if (opened === undefined) this.#evict();
+        const there = this.sessions.some((one) => one.id === id);
+        if (!there) return this.#failure("session_expired");
+        return { kind: "sessionOpen", revision: this.revision, session: id };
+      }
+    }
+    const isSingle = (one: TwinSession): boolean => one.single && header.opening === undefined;
+    const session = this.sessions.find((one) => one.id === id && !isSingle(one));
     if (session === undefined) {
+      if (header.opening !== undefined) return this.#failure("session_expired");
       const known = header.session > 0 && header.session <= this.lastSession;
       return this.#failure(known ? "session_expired" : "session_unknown");
     }
-    this.sessions = [...this.sessions.filter((one) => one !== session), session];
+    if (!session.single) {
+      this.sessions = [...this.sessions.filter((one) => one !== session), session];
+    }
     session.acknowledged = Math.max(session.acknowledged, header.acknowledged);
     session.results = session.results.filter((one) => one.sequence > session.acknowledged);
     if (header.sequence <= session.acknowledged) return this.#failure("session_stale");
@@ -112,10 +139,20 @@ export class Twin {
           sum + 128 + one.results.reduce((part, { result }) => part + weight(result), 0),
         0,
       );
-    while (
-      this.sessions.length > 1 &&
-      (this.sessions.length > this.limits.sessionsMax || bytes() > this.limits.sessionBytesMax)
-    ) this.sessions = this.sessions.slice(1);
+    for (const single of [true, false]) {
+      for (;;) {
+        const those = this.sessions.filter((one) => one.single === single);
+        const tooMany = this.sessions.length > this.limits.sessionsMax ||
+          bytes() > this.limits.sessionBytesMax;
+        if (those.length < 2 || !tooMany) break;
+        this.sessions = this.sessions.filter((one) => one !== those[0]);
+      }
+    }
+  }
+
+  #open(id: number, single: boolean): void {
+    this.lastSession = id;
+    this.sessions.push({ id, single, acknowledged: 0, results: [] });
   }
 
   #failure(reason: FailureReason): KvResult {
@@ -215,8 +252,7 @@ export class Twin {
         }
         return { kind: "done", revision: this.revision };
       case "sessionOpen":
-        this.lastSession = index;
-        this.sessions.push({ id: index, acknowledged: 0, results: [] });
+        this.#open(index, false);
         this.#evict();
         return { kind: "sessionOpen", revision: this.revision, session: index };
       case "sessionClose":
