@@ -8,6 +8,8 @@ export interface CliContext {
   /** Stricli's view of the process: where help and usage errors go. */
   readonly process: StricliProcess;
   readonly runtime: Runtime;
+  /** As they were typed, the name of the command among them. */
+  readonly args: readonly string[];
   /** Writes data to standard output; a newline is added when the text does not end in one. */
   print(text: string): Promise<void>;
   /** Writes data to standard output as it is. */
@@ -28,7 +30,7 @@ export interface OpenContext {
 }
 
 /** Makes the context of one run. */
-export function openContext(runtime: Runtime): OpenContext {
+export function openContext(runtime: Runtime, args: readonly string[]): OpenContext {
   const { host } = runtime;
   let pending = "";
   const write = async (data: string | Uint8Array): Promise<void> => {
@@ -51,6 +53,7 @@ export function openContext(runtime: Runtime): OpenContext {
   const context: CliContext = {
     process,
     runtime,
+    args,
     write,
     print: (text) => write(text.endsWith("\n") ? text : `${text}\n`),
     printJson: (value) => write(`${JSON.stringify(value)}\n`),

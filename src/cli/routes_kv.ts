@@ -8,13 +8,11 @@ import type { GetFlags } from "./kv/get.ts";
 import type { LockFlags } from "./kv/lock.ts";
 import type { ListFlags } from "./kv/ls.ts";
 import type { PutFlags } from "./kv/put.ts";
-import type { RestoreFlags } from "./kv/snapshot_restore.ts";
 import type { WatchFlags } from "./kv/watch.ts";
-import type { NodeFlags } from "./flags.ts";
-import { asSort, asTtl } from "./kv/values.ts";
+import { asOrder, asSort, asSortTarget, asTtl } from "./kv/values.ts";
+import { maintenanceCommands } from "./routes_maintenance.ts";
 import { leaseRoutes } from "./routes_lease.ts";
 
-const whole = integerIn(0, Number.MAX_SAFE_INTEGER);
 const positive = integerIn(1, Number.MAX_SAFE_INTEGER);
 
 const selection = {
@@ -31,7 +29,15 @@ const ttl = option("seconds", "of the lease that holds it [default: 60]", asTtl)
 
 const key = { parse: asText, placeholder: "KEY", brief: "The key" } as const;
 const name = { parse: asText, placeholder: "NAME", brief: "Its name" } as const;
-const oneKey = { kind: "tuple", parameters: [key] } as const;
+const keyAndEnd = {
+  kind: "tuple",
+  parameters: [key, {
+    parse: asText,
+    optional: true,
+    placeholder: "END",
+    brief: "As --range-end",
+  }],
+} as const;
 
 export function kvRoutes(): RouteMap<CliContext> {
   return buildRouteMap<string, CliContext>({
@@ -44,14 +50,15 @@ export function kvRoutes(): RouteMap<CliContext> {
       lease: leaseRoutes(),
       elect: electCommand(),
       lock: lockCommand(),
-      ...plainCommands(),
+      ...maintenanceCommands(),
     },
+    aliases: { compaction: "compact" },
     docs: { brief: "Read, write and watch the key-value store" },
   });
 }
 
 function getCommand() {
-  return buildCommand<GetFlags, [string], CliContext>({
+  return buildCommand<GetFlags, [string, string?], CliContext>({
     loader: async () => (await import("./kv/get.ts")).get,
     parameters: {
       flags: {
@@ -59,6 +66,12 @@ function getCommand() {
         rev,
         limit,
         sort: option("field", "key, version, create, mod or value; with :desc, downwards", asSort),
+        "sort-by": option(
+          "field",
+          "as etcdctl has it: create, key, modify, value, version",
+          asSortTarget,
+        ),
+        order: option("order", "of --sort-by: ascend or descend", asOrder),
         "keys-only": toggle("Leave the values out"),
         "print-value-only": toggle("Leave the keys out"),
         "count-only": toggle("Print how many keys there are"),
@@ -66,11 +79,11 @@ function getCommand() {
         hex,
         ...nodeFlags,
       },
-      positional: oneKey,
+      positional: keyAndEnd,
     },
     docs: {
       brief: "Print keys with their values",
-      customUsage: ["KEY [flags]", "PREFIX --prefix [flags]"],
+      customUsage: ["KEY [END] [flags]", "PREFIX --prefix [flags]"],
       fullDescription: "Prints each key and its value on a line of its own. A single key that is " +
         "not there is\nexit code 1.",
     },
@@ -78,19 +91,21 @@ function getCommand() {
 }
 
 function putCommand() {
-  return buildCommand<PutFlags, [string, string], CliContext>({
+  return buildCommand<PutFlags, [string, string?], CliContext>({
     loader: async () => (await import("./kv/put.ts")).put,
     parameters: {
       flags: {
         lease: option("id", "the lease that the key hangs on", positive),
         "prev-kv": previous,
         "ignore-lease": toggle("Keep the lease that is there"),
+        "ignore-value": toggle("Keep the value that is there"),
         ...nodeFlags,
       },
       positional: {
         kind: "tuple",
         parameters: [key, {
           parse: asText,
+          optional: true,
           placeholder: "VALUE",
           brief: "The value; - reads it from standard input, every byte of it",
         }],
@@ -101,15 +116,15 @@ function putCommand() {
 }
 
 function deleteCommand() {
-  return buildCommand<DeleteFlags, [string], CliContext>({
+  return buildCommand<DeleteFlags, [string, string?], CliContext>({
     loader: async () => (await import("./kv/del.ts")).del,
     parameters: {
       flags: { ...selection, "prev-kv": previous, ...nodeFlags },
-      positional: oneKey,
+      positional: keyAndEnd,
     },
     docs: {
       brief: "Delete keys and print how many",
-      customUsage: ["KEY [flags]", "PREFIX --prefix [flags]"],
+      customUsage: ["KEY [END] [flags]", "PREFIX --prefix [flags]"],
     },
   });
 }
@@ -134,7 +149,7 @@ function listCommand() {
 }
 
 function watchCommand() {
-  return buildCommand<WatchFlags, [string], CliContext>({
+  return buildCommand<WatchFlags, string[], CliContext>({
     loader: async () => (await import("./kv/watch.ts")).watch,
     parameters: {
       flags: {
@@ -144,14 +159,24 @@ function watchCommand() {
         hex,
         ...nodeFlags,
       },
-      positional: oneKey,
+      positional: {
+        kind: "array",
+        parameter: { parse: asText, placeholder: "KEY", brief: "The key; then the command" },
+        minimum: 1,
+      },
     },
     docs: {
       brief: "Print changes as they happen, until Ctrl-C",
-      customUsage: ["KEY [flags]", "PREFIX --prefix [flags]"],
+      customUsage: [
+        "KEY [flags]",
+        "PREFIX --prefix [flags]",
+        "KEY [flags] -- COMMAND [ARGUMENT]...",
+      ],
       fullDescription:
         "Prints PUT or DELETE, the key and the value on a line each, as it happens. Goes on by\n" +
-        "itself when the node is lost; Ctrl-C ends it with exit code 0.",
+        "itself when the node is lost; Ctrl-C ends it with exit code 0. With COMMAND runs it for\n" +
+        "each change, one after the other, with COVEY_WATCH_EVENT, COVEY_WATCH_KEY,\n" +
+        "COVEY_WATCH_VALUE and COVEY_WATCH_REVISION in its environment.",
     },
   });
 }
@@ -165,6 +190,7 @@ function electCommand() {
         ttl,
         ...nodeFlags,
       },
+      aliases: { l: "listen" },
       positional: {
         kind: "tuple",
         parameters: [name, {
@@ -205,74 +231,4 @@ function lockCommand() {
         "the lock back and exits with the command's exit code.",
     },
   });
-}
-
-/** Those that take no flags but those of every command. */
-function plainCommands() {
-  const txn = buildCommand<NodeFlags, [], CliContext>({
-    loader: async () => (await import("./kv/txn.ts")).txn,
-    parameters: { flags: nodeFlags },
-    docs: {
-      brief: "Do a transaction, given as JSON on standard input",
-      customUsage: ["[flags] < FILE"],
-      fullDescription:
-        "If every comparison holds, does the operations of success, else those of failure, in\n" +
-        "one revision:\n" +
-        '  {"compare": [{"keys": "a", "is": "=", "version": 0}],\n' +
-        '   "success": [{"put": "a", "value": "1"}],\n' +
-        '   "failure": [{"range": {"prefix": "a"}}]}',
-    },
-  });
-  const compact = buildCommand<NodeFlags, [number], CliContext>({
-    loader: async () => (await import("./kv/compact.ts")).compact,
-    parameters: {
-      flags: nodeFlags,
-      positional: {
-        kind: "tuple",
-        parameters: [{ parse: whole, placeholder: "REV", brief: "The newest revision to forget" }],
-      },
-    },
-    docs: {
-      brief: "Forget what was superseded up to a revision",
-      customUsage: ["REV [flags]"],
-    },
-  });
-  const save = buildCommand<NodeFlags, [string], CliContext>({
-    loader: async () => (await import("./kv/snapshot.ts")).save,
-    parameters: {
-      flags: nodeFlags,
-      positional: {
-        kind: "tuple",
-        parameters: [{ parse: asText, placeholder: "FILE", brief: "Made, or replaced when whole" }],
-      },
-    },
-    docs: { brief: "Save the whole store in a file", customUsage: ["FILE [flags]"] },
-  });
-  const status = buildCommand<NodeFlags, [], CliContext>({
-    loader: async () => (await import("./kv/status.ts")).status,
-    parameters: { flags: nodeFlags },
-    docs: { brief: "Say how the store of the asked node fares", customUsage: ["[flags]"] },
-  });
-  const restore = buildCommand<RestoreFlags, [string], CliContext>({
-    loader: async () => (await import("./kv/snapshot_restore.ts")).restore,
-    parameters: {
-      flags: { config: nodeFlags.config, data: nodeFlags.data, json: nodeFlags.json },
-      positional: {
-        kind: "tuple",
-        parameters: [{ parse: asText, placeholder: "FILE", brief: "What save has written" }],
-      },
-    },
-    docs: {
-      brief: "Begin a new cluster with a saved store",
-      customUsage: ["FILE [--data FOLDER] [flags]"],
-      fullDescription:
-        "Fills the data folder of a node that is in no cluster yet, and does not run, with a saved\n" +
-        "store. The node is then a cluster of its own; add others with covey raft add.",
-    },
-  });
-  const snapshot = buildRouteMap<string, CliContext>({
-    routes: { save, restore },
-    docs: { brief: "Save the whole store, and restore it" },
-  });
-  return { txn, compact, snapshot, status };
 }

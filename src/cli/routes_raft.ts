@@ -59,7 +59,7 @@ export function raftRoutes(): RouteMap<CliContext> {
   const remove = buildCommand<RemoveFlags, [string], CliContext>({
     loader: async () => (await import("./raft/remove.ts")).remove,
     parameters: {
-      flags: { yes: toggle("Do not ask, on a terminal either"), ...flags },
+      flags: { yes: toggle("Do not ask; needed without a terminal"), ...flags },
       positional: one,
     },
     docs: {
@@ -67,7 +67,7 @@ export function raftRoutes(): RouteMap<CliContext> {
       customUsage: ["REPLICA [flags]"],
       fullDescription:
         "Takes a replica out for ever: its number is never used again, and its data is worth\n" +
-        "nothing afterwards. On a terminal the name of its node must be typed first.",
+        "nothing afterwards. The name of its node must be typed first.",
     },
   });
   const transfer = buildCommand<RaftFlags, [string?], CliContext>({
@@ -101,6 +101,7 @@ export function raftRoutes(): RouteMap<CliContext> {
         config: nodeFlags.config,
         data: nodeFlags.data,
         yes: toggle("Do not ask; needed without a terminal"),
+        force: toggle("Also where the replica was a learner, or removed"),
         json,
       },
     },
@@ -110,7 +111,8 @@ export function raftRoutes(): RouteMap<CliContext> {
       fullDescription:
         "Makes the replicas in a data folder, whose node must not run, the only voters of their\n" +
         "groups. For when most voters are lost for ever and there is no other way: what only\n" +
-        "they had is gone, and none of them may ever be started again.",
+        "they had is gone, and none of them may ever be started again. The cluster gets a new id,\n" +
+        "under which they are refused.",
     },
   });
   return buildRouteMap({

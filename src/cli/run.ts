@@ -7,7 +7,7 @@ import { describeError, ExitCode, exitCodeOf } from "./exit.ts";
 
 /** Everything goes through the runtime's host; the caller ends the process with the result. */
 export async function runCli(runtime: Runtime, args: readonly string[]): Promise<number> {
-  const { context, flush } = openContext(runtime);
+  const { context, flush } = openContext(runtime, args);
   const { process } = context;
   const cli = buildCli();
   await run(cli, args, context);

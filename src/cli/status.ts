@@ -33,11 +33,12 @@ export async function status(this: CliContext, flags: NodeFlags): Promise<void> 
   const answers = await askNode(this, flags, ask);
   if (flags.json) await this.printJson(statusOf(answers));
   else await this.print(formatTable(rowsOf(answers)));
-  if (answers.raft !== undefined && leaderOf(answers) === undefined) {
+  const isLeaderless = answers.raft !== undefined && leaderOf(answers) === undefined;
+  if (isLeaderless || stoppedOf(answers) !== "") {
     this.note(
-      answers.raft.groups.length === 0
+      answers.raft?.groups.length === 0
         ? "this node is part of no cluster yet"
-        : "there is no leader; writes wait for one",
+        : stoppedOf(answers) || "there is no leader; writes wait for one",
     );
     this.exitWith(ExitCode.unreachable);
   }
@@ -77,6 +78,11 @@ async function ifServed<T>(answer: Promise<T>): Promise<T | undefined> {
 function leaderOf({ raft }: Answers): bigint | undefined {
   const leader = raft?.groups[0]?.leader;
   return leader === 0n ? undefined : leader;
+}
+
+/** Why the store's group does not go on at this node; empty while it does. */
+function stoppedOf({ raft }: Answers): string {
+  return raft?.groups[0]?.stopped ?? "";
 }
 
 function statusOf(answers: Answers): Record<string, unknown> {
@@ -144,7 +150,9 @@ function raftRows(raft: RaftStatus, answers: Answers): string[][] {
     ["leader", `${leader === undefined ? "none" : nameOf(leader)}, term ${group.term}`],
     [
       "here",
-      `${roleName(group.role)}, replica ${group.replica}, committed ${group.commitIndex}, ` +
+      `${
+        group.stopped === "" ? roleName(group.role) : "stopped"
+      }, replica ${group.replica}, committed ${group.commitIndex}, ` +
       `applied ${group.appliedIndex}`,
     ],
   ];

@@ -166,10 +166,14 @@ test("raft add, promote, transfer, snapshot", () =>
     ]);
   }));
 
-test("raft remove asks on a terminal, and nowhere else", () =>
+test("raft remove asks on a terminal, and needs --yes without one", () =>
   withRaft(async ({ data }, asked) => {
     const remove = ["raft", "remove", "2", "--data", data];
-    const script = await covey(remove);
+    const bare = await covey(remove);
+    assert.equal(bare.code, 2);
+    assert.match(bare.stderr, /^covey: nothing was removed: without a terminal .* --yes/);
+    assert.ok(!isRemoval(asked.last));
+    const script = await covey([...remove, "--yes"]);
     assert.equal(script.code, 0, script.stderr);
     assert.equal(
       script.stderr,
@@ -202,7 +206,7 @@ test("raft: a replica that there is not", () =>
       ["gw-22", 'there is no replica "gw-22"; did you mean gw-2?'],
     ];
     for (const [name, message] of cases) {
-      const { code, stderr } = await covey(["raft", "remove", name, "--data", data]);
+      const { code, stderr } = await covey(["raft", "remove", name, "--yes", "--data", data]);
       assert.deepEqual([code, stderr], [1, `covey: ${message} (not_found)\n`]);
     }
     const bad = await covey(["raft", "add", "127.0.0.1:3", "--data", data]);
@@ -356,3 +360,22 @@ test("a reader that goes away ends a command without a word", () =>
     assert.deepEqual([run.code, run.stderr], [1, ""]);
     assert.equal(objects(run).length, 1);
   }));
+
+test("raft status and status say why a group has stopped", () =>
+  withRaft(async ({ data }) => {
+    const stopped = "group kv: replica 1 was removed from the group";
+    const raft = await covey(["raft", "status", "--data", data]);
+    assert.match(raft.stdout, new RegExp(`^stopped +${stopped}$`, "m"));
+    const json = await covey(["raft", "status", "--data", data, "--json"]);
+    assert.partialDeepStrictEqual(objects(json), [{ groups: [{ stopped }] }]);
+    const node = await covey(["status", "--data", data]);
+    assert.equal(node.code, 4);
+    assert.equal(node.stderr, `covey: ${stopped}\n`);
+    assert.match(node.stdout, /^here +stopped, replica 1/m);
+  }, {
+    status: () => ({
+      clusterId,
+      nodeId,
+      groups: [{ ...group, leader: 0n, stopped: "group kv: replica 1 was removed from the group" }],
+    }),
+  }, (registry) => registry.add(Node, answering<Handlers<typeof Node>>({}))));

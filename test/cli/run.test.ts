@@ -69,7 +69,7 @@ test("usage errors exit 2, name the thing and the nearest, and say where to look
     ],
     [["raft", "peer"], 'covey: there is no command "peer"; did you mean peers?', "covey raft"],
     [["stats"], 'covey: there is no command "stats"; did you mean status?', "covey"],
-    [["kv", "put", "a"], "covey: VALUE is missing", "covey kv put"],
+    [["kv", "compact"], "covey: REV is missing", "covey kv compact"],
     [["kv", "put", "a", "b", "c"], 'covey: "c" is one argument too many', "covey kv put"],
     [["kv", "get"], "covey: KEY is missing", "covey kv get"],
     [

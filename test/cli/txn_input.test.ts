@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseJson } from "../../src/cli/json_input.ts";
 import { transactionOf } from "../../src/cli/kv/txn_input.ts";
+import { transactionOfText } from "../../src/cli/kv/txn_text.ts";
 
 const read = (text: string) => transactionOf(parseJson(text, "standard input"));
 
@@ -91,5 +92,75 @@ test("what is wrong is named with its place", () => {
       assert.equal(error.name, "UsageError");
       return true;
     });
+  }
+});
+
+test("as etcdctl takes it: three parts, words in quotes, flags", () => {
+  assert.deepEqual(transactionOfText(""), { compare: [], success: [], failure: [] });
+  assert.deepEqual(
+    transactionOfText(
+      `value("a b") = "x\\"y"
+mod(k) > 7
+c("k") != "0"
+ver("k") < "3"
+lease("k") = 0
+
+put a "b c"
+put 'd e' --ignore-value --lease=5 --prev-kv
+get a z --limit 3 --keys-only --sort-by MODIFY --order=DESCEND
+get "" --prefix
+
+del k --from-key --prev-kv
+get k --rev 9 --count-only
+`,
+    ),
+    {
+      compare: [
+        { keys: "a b", is: "=", value: 'x"y' },
+        { keys: "k", is: ">", modRevision: 7 },
+        { keys: "k", is: "!=", createRevision: 0 },
+        { keys: "k", is: "<", version: 3 },
+        { keys: "k", is: "=", lease: 0 },
+      ],
+      success: [
+        { put: "a", value: "b c", previous: false, keepLease: false },
+        { put: "d e", value: undefined, previous: true, keepLease: false, lease: 5 },
+        {
+          range: { from: "a", to: "z" },
+          keysOnly: true,
+          countOnly: false,
+          limit: 3,
+          sortBy: "mod",
+          order: "descend",
+        },
+        { range: { prefix: "" }, keysOnly: false, countOnly: false },
+      ],
+      failure: [
+        { delete: { from: "k" }, previous: true },
+        { range: "k", keysOnly: false, countOnly: true, revision: 9 },
+      ],
+    },
+  );
+});
+
+test("as etcdctl takes it: each mistake with its line", () => {
+  const cases: [string, RegExp][] = [
+    ["hello", /line 1: "hello": give a comparison such as/],
+    ['size("a") = "1"', /line 1: .* give a comparison/],
+    ['mod("a") = "x"', /mod is compared with a whole number/],
+    ['val("a") = "\\x"', /\\x is none of/],
+    ["\nputt a 1", /line 2: .* give put KEY VALUE, get KEY or del KEY/],
+    ["\nput a", /give put KEY VALUE/],
+    ["\nput a 1 2", /words with spaces in "quotes"/],
+    ["\nget", /give get KEY \[END\]/],
+    ["\nget a --limit", /--limit needs a value/],
+    ["\nget a --limit 0", /line 2: .* whole number, 1 or more/],
+    ["\nget a b --prefix", /line 2: .* "b" is the end of a range/],
+    ["\nget a --order up", /give ascend or descend/],
+    ["\ndel a --rev 3", /there is no --rev; there are --prefix, --from-key, --prev-kv/],
+    ["\n\n\nget a", /line 4: .* three parts/],
+  ];
+  for (const [text, message] of cases) {
+    assert.throws(() => transactionOfText(text), { name: "UsageError", message }, text);
   }
 });

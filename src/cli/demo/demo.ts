@@ -139,8 +139,15 @@ class Demo {
     if (!this.#isOn) return;
     const { name } = node;
     await this.#screen.event({ event: "down", name, ...exit });
+    const { leader, term, answered } = this.#leadership;
+    this.#leadership = {
+      leader: leader === name ? undefined : leader,
+      term,
+      answered: Math.max(0, answered - 1),
+    };
     await this.#screen.say(
       `${name} is gone (${describeExit(exit)}); it starts again in ${restartMs / 1000} s`,
+      this.#statusLine(),
     );
     await this.#wait(restartMs);
     if (!this.#isOn) return;

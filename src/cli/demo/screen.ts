@@ -15,11 +15,12 @@ export class Screen {
     this.#inPlace = !json && context.runtime.host.isTerminal("stdout");
   }
 
-  /** Text that stays. */
-  async say(text: string): Promise<void> {
+  /** Text that stays; a status that is given is the one below it on a terminal. */
+  async say(text: string, status = this.#status): Promise<void> {
     if (this.#json) return;
     if (!this.#inPlace || this.#status === "") return await this.#context.print(text);
-    await this.#context.write(`${clearLine}${text}\n${this.#status}`);
+    this.#status = status;
+    await this.#context.write(`${clearLine}${text}\n${status}`);
   }
 
   /** One line of JSON, where that was asked for. */

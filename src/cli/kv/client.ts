@@ -5,10 +5,7 @@ import type { CliContext } from "../context.ts";
 import type { NodeFlags } from "../flags.ts";
 import { askNode, type NodeLink, withNode } from "../node_link.ts";
 
-/**
- * Runs `body` with a client over every node that the flags name, the one that answered first; it
- * closes its session afterwards.
- */
+/** Runs `body` with a client over every node that the flags name, the one that answered first. */
 export async function withKv<T>(
   context: CliContext,
   flags: NodeFlags,
@@ -36,6 +33,8 @@ async function run<T>(
     random,
     endpoints: node.channels.map(channelEndpoint),
     timeoutMs: node.timeoutMs,
+    // A command writes once or twice: opening and closing a session would be entries of their own.
+    sessions: "single",
   });
   return await body(kv);
 }

@@ -1,8 +1,8 @@
-/** A program that runs while a lock is held. */
-import { DiskError, type SignalName } from "../../runtime/port.ts";
+/** A program that runs while a lock is held, or for a change that is watched. */
+import { DiskError, type SignalName, type Timer } from "../../runtime/port.ts";
 import type { CliContext } from "../context.ts";
 import { UsageError } from "../exit.ts";
-import { aborted, type Interrupt } from "../interrupt.ts";
+import type { Interrupt } from "../interrupt.ts";
 
 /** Time for the program to end by itself once it is told to. */
 const graceMs = 5000;
@@ -25,6 +25,8 @@ export interface CommandOptions {
   readonly interrupt: Interrupt;
   /** When it fires the program has to end. */
   readonly end: AbortSignal;
+  /** Hand this process's input on. Default true. */
+  readonly input?: boolean;
 }
 
 /** Runs it with this process's streams; its exit code, or 128 and the number of its signal. */
@@ -41,7 +43,7 @@ export async function runCommand(
     command,
     args,
     environment: { ...environmentOf(host), ...options.environment },
-    stdin: true,
+    stdin: options.input ?? true,
     stdout(chunk) {
       const bytes = chunk.slice();
       written = written.then(() => context.write(bytes)).catch((error) => {
@@ -54,14 +56,23 @@ export async function runCommand(
     if (!(error instanceof DiskError)) throw error;
     throw new UsageError(`${command} cannot be run: ${error.message}`);
   });
+  let grace: Timer | undefined;
   const end = (name: SignalName): void => {
     child.kill(name);
-    clock.timer(graceMs, () => child.kill("SIGKILL"), undefined);
+    grace ??= clock.timer(graceMs, () => child.kill("SIGKILL"), undefined);
   };
-  void aborted(options.interrupt.signal).then(() => end(options.interrupt.name ?? "SIGTERM"));
-  void aborted(options.end).then(() => end("SIGTERM"));
-  void feed(context, child);
+  const { interrupt } = options;
+  const interrupted = (): void => end(interrupt.name ?? "SIGTERM");
+  const ended = (): void => end("SIGTERM");
+  interrupt.signal.addEventListener("abort", interrupted, { once: true });
+  options.end.addEventListener("abort", ended, { once: true });
+  if (interrupt.signal.aborted) interrupted();
+  else if (options.end.aborted) ended();
+  if (options.input ?? true) void feed(context, child);
   const { code, signal } = await child.exit;
+  interrupt.signal.removeEventListener("abort", interrupted);
+  options.end.removeEventListener("abort", ended);
+  grace?.cancel();
   await written;
   if (failure !== undefined) throw failure;
   return code ?? 128 + (signalNumbers[signal ?? ""] ?? 0);

@@ -3,7 +3,7 @@ import type { CliContext } from "../context.ts";
 import type { NodeFlags } from "../flags.ts";
 import { entryObject, printEntry } from "./bytes.ts";
 import { withKv } from "./client.ts";
-import { type SelectionFlags, selectKeys } from "./selection.ts";
+import { type SelectionFlags, selectKeys, withRangeEnd } from "./selection.ts";
 
 /** The flags of `covey kv del`. */
 export interface DeleteFlags extends NodeFlags, SelectionFlags {
@@ -11,8 +11,13 @@ export interface DeleteFlags extends NodeFlags, SelectionFlags {
 }
 
 /** Prints how many keys are gone. */
-export async function del(this: CliContext, flags: DeleteFlags, key: string): Promise<void> {
-  const keys = selectKeys(key, flags);
+export async function del(
+  this: CliContext,
+  flags: DeleteFlags,
+  key: string,
+  end?: string,
+): Promise<void> {
+  const keys = selectKeys(key, withRangeEnd(flags, end));
   await withKv(this, flags, async (kv) => {
     const { deleted, revision, previous } = await kv.delete(keys, {
       previous: flags["prev-kv"] ?? false,

@@ -1,5 +1,5 @@
 /** `covey kv get KEY`. */
-import type { RangeOptions } from "../../kv/client_types.ts";
+import type { KvSortOrder, KvSortTarget, RangeOptions } from "../../kv/client_types.ts";
 import type { CliContext } from "../context.ts";
 import { ExitCode, UsageError } from "../exit.ts";
 import type { NodeFlags } from "../flags.ts";
@@ -7,19 +7,27 @@ import { printEntry, type ShowFlags } from "./bytes.ts";
 import { askKv } from "./client.ts";
 import { readPages } from "./pages.ts";
 import type { Sort } from "./values.ts";
-import { isInterval, type SelectionFlags, selectKeys } from "./selection.ts";
+import { isInterval, type SelectionFlags, selectKeys, withRangeEnd } from "./selection.ts";
 
 /** The flags of `covey kv get`. */
 export interface GetFlags extends NodeFlags, SelectionFlags, ShowFlags {
   readonly rev?: number;
   readonly limit?: number;
   readonly sort?: Sort;
+  readonly "sort-by"?: KvSortTarget;
+  readonly order?: KvSortOrder;
   readonly "count-only"?: boolean;
   readonly serializable?: boolean;
 }
 
 /** A single key that is not there is exit code 1; an interval may well be empty. */
-export async function get(this: CliContext, flags: GetFlags, key: string): Promise<void> {
+export async function get(
+  this: CliContext,
+  given: GetFlags,
+  key: string,
+  end?: string,
+): Promise<void> {
+  const flags = withRangeEnd(given, end);
   const shapes = (["keys-only", "print-value-only", "count-only"] as const)
     .filter((name) => flags[name] === true);
   if (shapes.length > 1) throw new UsageError(`give one of --${shapes.join(" and --")}`);
@@ -37,7 +45,7 @@ export async function get(this: CliContext, flags: GetFlags, key: string): Promi
       else await this.print(String(count));
       return;
     }
-    const { sort } = flags;
+    const sort = sortOf(flags);
     // Only in the keys' order does a page say where the next begins.
     const byKey = sort === undefined || (sort.by === "key" && sort.order === "ascend");
     const pages = byKey
@@ -57,4 +65,11 @@ export async function get(this: CliContext, flags: GetFlags, key: string): Promi
       this.exitWith(ExitCode.failed);
     }
   });
+}
+
+/** One flag of ours, or etcdctl's two. */
+function sortOf({ sort, "sort-by": by, order }: GetFlags): Sort | undefined {
+  if (by === undefined && order === undefined) return sort;
+  if (sort !== undefined) throw new UsageError("give --sort, or --sort-by and --order");
+  return { by: by ?? "key", order: order ?? "ascend" };
 }

@@ -11,6 +11,7 @@ export interface PutFlags extends NodeFlags {
   readonly lease?: number;
   readonly "prev-kv"?: boolean;
   readonly "ignore-lease"?: boolean;
+  readonly "ignore-value"?: boolean;
 }
 
 /** `-` reads the value from standard input, every byte of it. */
@@ -18,11 +19,19 @@ export async function put(
   this: CliContext,
   flags: PutFlags,
   key: string,
-  text: string,
+  text?: string,
 ): Promise<void> {
   if (key === "") throw new UsageError("KEY is empty; a key has at least one byte");
   if (flags.lease !== undefined && flags["ignore-lease"]) {
     throw new UsageError("--ignore-lease keeps the lease that is there, and --lease names another");
+  }
+  if (flags["ignore-value"] && text !== undefined) {
+    throw new UsageError("--ignore-value keeps the value that is there; leave VALUE out");
+  }
+  if (text === undefined && !flags["ignore-value"]) {
+    throw new UsageError(
+      "VALUE is missing; - reads it from standard input, --ignore-value keeps the one that is there",
+    );
   }
   const value = text === "-" ? await readInput(this, "type the value; Ctrl-D ends it") : text;
   await withKv(this, flags, async (kv) => {

@@ -16,6 +16,18 @@ export function isInterval(flags: SelectionFlags): boolean {
   return names.some((name) => flags[name] !== undefined && flags[name] !== false);
 }
 
+/** The flags with a second argument as what it means to users of etcdctl: the end of a range. */
+export function withRangeEnd<Flags extends SelectionFlags>(flags: Flags, end?: string): Flags {
+  if (end === undefined) return flags;
+  if (isInterval(flags)) {
+    throw new UsageError(
+      `${JSON.stringify(end)} is the end of a range; leave it out, or --prefix, --from-key and ` +
+        "--range-end",
+    );
+  }
+  return { ...flags, "range-end": end };
+}
+
 export function selectKeys(key: string, flags: SelectionFlags): KeySelection {
   const given = names.filter((name) => flags[name] !== undefined && flags[name] !== false);
   if (given.length > 1) throw new UsageError(`give one of --${given.join(" and --")}`);

@@ -1,18 +1,28 @@
-/** `covey kv txn`: a transaction, as JSON on standard input. */
+/** `covey kv txn`: a transaction on standard input, as JSON or as etcdctl takes it. */
 import type { KvOperationResult } from "../../kv/client_types.ts";
 import type { CliContext } from "../context.ts";
+import { UsageError } from "../exit.ts";
 import type { NodeFlags } from "../flags.ts";
 import { parseJson } from "../json_input.ts";
 import { entryObject, printEntry } from "./bytes.ts";
 import { withKv } from "./client.ts";
 import { readInput } from "./input.ts";
 import { transactionOf } from "./txn_input.ts";
+import { transactionOfText } from "./txn_text.ts";
 
 /** Which list ran is an answer, not a failure: the exit code is 0 either way. */
 export async function txn(this: CliContext, flags: NodeFlags): Promise<void> {
-  const bytes = await readInput(this, "type the transaction as JSON; Ctrl-D ends it");
+  const bytes = await readInput(
+    this,
+    "type the transaction, as JSON or in lines as --help has them; Ctrl-D ends it",
+  );
   const text = new TextDecoder().decode(bytes);
-  const transaction = transactionOf(parseJson(text, "standard input"));
+  if (text.trim() === "") {
+    throw new UsageError("standard input is empty; --help shows what a transaction looks like");
+  }
+  const transaction = /^\s*[{[]/.test(text)
+    ? transactionOf(parseJson(text, "standard input"))
+    : transactionOfText(text);
   await withKv(this, flags, async (kv) => {
     const { succeeded, revision, results } = await kv.transact(transaction);
     if (flags.json) {

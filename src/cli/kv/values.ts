@@ -28,3 +28,19 @@ export function asSort(text: string): Sort {
   }
   return { by, order: order === "desc" ? "descend" : "ascend" };
 }
+
+/** Reads etcdctl's CREATE, KEY, MODIFY, VALUE and VERSION, and the same in lower case. */
+export function asSortTarget(text: string): KvSortTarget {
+  const name = text.toLowerCase();
+  const by = targets.find((one) => one === name || (one === "mod" && name === "modify"));
+  if (by !== undefined) return by;
+  throw new UsageError(`give one of ${targets.join(", ")}`);
+}
+
+/** Reads etcdctl's ASCEND and DESCEND, and the same in lower case. */
+export function asOrder(text: string): KvSortOrder {
+  const order = text.toLowerCase();
+  if (order === "ascend" || order === "asc") return "ascend";
+  if (order === "descend" || order === "desc") return "descend";
+  throw new UsageError("give ascend or descend");
+}

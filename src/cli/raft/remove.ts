@@ -11,12 +11,15 @@ export interface RemoveFlags extends RaftFlags {
   readonly yes?: boolean;
 }
 
-/** On a terminal the replica's name must be typed; a script has decided already. */
+/** Nothing can undo it, so that it takes a name typed on a terminal, or `--yes`. */
 export async function remove(this: CliContext, flags: RemoveFlags, text: string): Promise<void> {
   const group = flags.group ?? 0;
+  if (flags.yes !== true && !this.runtime.host.isTerminal("stdin")) {
+    throw new UsageError("nothing was removed: without a terminal to ask on, --yes must say so");
+  }
   await withNode(this, flags, async (node) => {
     const peer = await findPeer(node, group, text);
-    if (flags.yes !== true && this.runtime.host.isTerminal("stdin")) {
+    if (flags.yes !== true) {
       const name = peer.name || String(peer.replica);
       const typed = await askLine(
         this,

@@ -11,6 +11,7 @@ export interface RepairFlags {
   readonly config?: string;
   readonly data?: string;
   readonly yes?: boolean;
+  readonly force?: boolean;
   readonly json?: boolean;
 }
 
@@ -20,7 +21,7 @@ export async function repair(this: CliContext, flags: RepairFlags): Promise<void
   const loaded = await loadConfig(this.runtime, loadRequest({ config, data }));
   const { node } = loaded.config;
   if (flags.yes !== true) await confirm(this, node.name, node.data);
-  const repaired = await repairData(this.runtime, loaded);
+  const repaired = await repairData(this.runtime, loaded, { force: flags.force });
   for (const { group, replica, lastIndex, dropped } of repaired) {
     if (flags.json) await this.printJson({ group, replica, lastIndex, dropped });
     else {
@@ -33,7 +34,8 @@ export async function repair(this: CliContext, flags: RepairFlags): Promise<void
   this.note(
     repaired.length === 0
       ? "there was nothing to repair: it is alone already"
-      : "start this node, and none of the others ever again; covey raft add brings new ones",
+      : "start this node, and none of the others ever again; covey raft add brings new ones. The " +
+        "cluster has a new id, under which the others are refused",
   );
 }
 

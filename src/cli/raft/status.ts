@@ -30,6 +30,7 @@ export function groupObject(group: GroupStatus): Record<string, unknown> {
     votersOutgoing: numbers(group.votersOutgoing),
     learners: numbers(group.learners),
     learnersNext: numbers(group.learnersNext),
+    ...(group.stopped === "" ? {} : { stopped: group.stopped }),
   };
 }
 
@@ -66,6 +67,7 @@ function groupRows(group: GroupStatus): string[][] {
   ] as const;
   return [
     ["group", `${group.group}${group.name === "" ? "" : ` (${group.name})`}`],
+    ...(group.stopped === "" ? [] : [["stopped", group.stopped]]),
     ["role", `${roleName(group.role)}, replica ${group.replica}`],
     ["leader", group.leader === 0n ? "none" : `replica ${group.leader}`],
     ["term", String(group.term)],
