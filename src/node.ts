@@ -59,6 +59,8 @@ export interface NodeParts {
   readonly log?: Log;
 }
 
+/** For clients to notice that this node stops. */
+const partingMs = 1_000;
 /** More than any PEM file holds. */
 const pemBytesMax = 1 << 20;
 
@@ -110,7 +112,12 @@ export class Node implements AsyncDisposable {
     // Without TLS nobody can prove anything; "off" written out says that everybody is trusted.
     this.#policy = { anonymousMayAll: (parts.dev ?? false) || config.tls.mode === "off" };
     this.metrics = new MetricsRegistry();
-    this.#loop = new LoopMonitor(runtime.clock, log.logger.child("loop"), this.metrics);
+    const clientCounters = new RpcCounters();
+    const traffic = (): number => {
+      const { receivedBytesTotal, sentBytesTotal } = this.#server.counters;
+      return receivedBytesTotal + sentBytesTotal + clientCounters.receivedBytesTotal;
+    };
+    this.#loop = new LoopMonitor(runtime.clock, log.logger.child("loop"), this.metrics, traffic);
     this.#registry = new ServiceRegistry([accessInterceptor(this.#policy)]);
     this.#health = new HealthState(this.#registry);
     this.#facts = {
@@ -122,7 +129,6 @@ export class Node implements AsyncDisposable {
     this.#registry.add(Health, this.#health.handlers());
     this.#registry.add(NodeService, infoHandlers(runtime, this.#facts, this.#registry));
     const limits = rpcLimits(config);
-    const clientCounters = new RpcCounters();
     const rpcLogger = log.logger.child("rpc");
     this.#server = new RpcServer({
       net: runtime.net,
@@ -136,10 +142,7 @@ export class Node implements AsyncDisposable {
     this.#memory = new MemoryKeeper({
       clock: runtime.clock,
       host: runtime.host,
-      traffic: () => {
-        const { receivedBytesTotal, sentBytesTotal } = this.#server.counters;
-        return receivedBytesTotal + sentBytesTotal + clientCounters.receivedBytesTotal;
-      },
+      traffic,
     });
     this.rpc = new NodeRpc({
       runtime,
@@ -228,8 +231,8 @@ export class Node implements AsyncDisposable {
   }
 
   /**
-   * Stops: health says so, calls in flight finish within `rpc.drain_timeout`, listeners and files
-   * are closed. Calling it again waits for the same stop.
+   * Stops: health says so, calls in flight finish within `rpc.drain_timeout`, other nodes take over
+   * what this one leads, listeners and files are closed. Calling it again waits for the same stop.
    */
   stop(): Promise<void> {
     return this.#stopped ??= this.#stop();
@@ -294,6 +297,7 @@ export class Node implements AsyncDisposable {
       directory: this.#directory?.path,
       listening,
     });
+    if (config.kv.enabled) this.#health.follow(this.#replication.kv.health);
   }
 
   async #startAdmin(): Promise<void> {
@@ -376,10 +380,15 @@ export class Node implements AsyncDisposable {
     this.#health.serving = false;
     this.#health.close();
     const graceMs = this.config.rpc.drain_timeout;
-    await this.#replication?.handOver();
+    const untilMs = this.runtime.clock.monotonicMs() + graceMs;
+    const parted = this.#server.announce(Math.min(partingMs, graceMs));
+    // While the others can still be reached: their answers are what calls in flight wait for.
+    await this.#replication?.drain(graceMs);
     // Ends the streams between nodes, for which the server would otherwise wait.
     await this.#replication?.stop();
-    await Promise.all([this.#server.stop(graceMs), this.#admin?.stop(graceMs)]);
+    await parted;
+    const leftMs = Math.max(1, untilMs - this.runtime.clock.monotonicMs());
+    await Promise.all([this.#server.stop(leftMs), this.#admin?.stop(leftMs)]);
     await this.#release();
     this.#logger.info("stopped");
   }
@@ -391,8 +400,19 @@ export class Node implements AsyncDisposable {
     this.rpc.close();
     await this.#server.stop(0);
     await this.#admin?.stop(0);
-    await this.#directory?.release();
+    // A write that a stalled disk holds up may still come through: nobody else may begin before.
+    if (this.#replication?.isDiskBusy === true) void this.#releaseLater(this.#replication.quiet);
+    else await this.#directory?.release();
     this.#state = "stopped";
+  }
+
+  async #releaseLater(quiet: Promise<void>): Promise<void> {
+    await quiet;
+    try {
+      await this.#directory?.release();
+    } catch (cause) {
+      this.#logger.error("the data directory was not released", { cause });
+    }
   }
 }
 

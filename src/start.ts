@@ -4,8 +4,9 @@ import type { LoadedConfig, LoadRequest } from "./config/load.ts";
 import type { ConfigOptions } from "./config/types.ts";
 import type { Log } from "./log.ts";
 import type { Node } from "./node.ts";
-import type { RepairedGroup } from "./node/repair.ts";
+import type { RepairedGroup, RepairOptions } from "./node/repair.ts";
 import type { RestoredStore } from "./node/restore.ts";
+import type { SavedStore } from "./node/saved_store.ts";
 import { NetError, type Runtime } from "./runtime/port.ts";
 
 /** The oldest versions that the compliance suite passes on. */
@@ -121,9 +122,10 @@ export async function startLoaded(
 export async function repairData(
   runtime: Runtime,
   loaded: LoadedConfig,
+  options: RepairOptions = {},
 ): Promise<readonly RepairedGroup[]> {
   const { repairNode } = await import("./node/repair.ts");
-  return await repairNode(runtime, loaded.config);
+  return await repairNode(runtime, loaded.config, options);
 }
 
 /**
@@ -137,6 +139,12 @@ export async function restoreData(
 ): Promise<RestoredStore> {
   const { restoreNode } = await import("./node/restore.ts");
   return await restoreNode(runtime, loaded.config, pieces);
+}
+
+/** What a saved store holds; rejects when the pieces are not a whole one. */
+export async function readSavedStore(pieces: AsyncIterable<Uint8Array>): Promise<SavedStore> {
+  const { describeStore } = await import("./node/saved_store.ts");
+  return await describeStore(pieces);
 }
 
 /** Reading the environment or the host's name takes a permission on Deno. */

@@ -111,6 +111,8 @@ export interface ReadinessCheck {
   readonly name: string;
   /** Undefined when ready, else the reason in one line. Throwing is a reason too. */
   check(): string | undefined | Promise<string | undefined>;
+  /** What is wrong although it is ready, for `?verbose`. */
+  note?(): string | undefined;
 }
 
 /** The services that this node serves; the table may change at any time. */

@@ -69,6 +69,8 @@ export interface CheckReport {
   readonly ready: boolean;
   /** Why it is not. */
   readonly reason?: string;
+  /** What is wrong although it is ready. */
+  readonly note?: string;
 }
 
 export interface StatusReport extends NodeStatus {

@@ -52,6 +52,7 @@ const checkSchema = z.object({
   name: text,
   ready: z.boolean(),
   reason: text.describe("Why it is not.").optional(),
+  note: text.describe("What is wrong although it is ready.").optional(),
 });
 export const check = shape<CheckReport>("Check")(checkSchema);
 
@@ -191,7 +192,7 @@ export const kv = shape<KvReport>("Kv")(z.object({
   leases: count,
   sessions: count,
   watches: count.describe("On this node."),
-  errors: z.array(text).describe("What is wrong: NOSPACE, RESTORING, no leader."),
+  errors: z.array(text).describe("What is wrong: NOSPACE, RESTORING, no leader, stopped."),
 }));
 
 const base64 = text.meta({ contentEncoding: "base64" });

@@ -1,6 +1,6 @@
 /**
- * grpc.health.v1.Health, truthful: a service that is served is SERVING as long as the node is, the
- * empty name is the node itself, and a node that drains is NOT_SERVING before it stops to answer.
+ * grpc.health.v1.Health, truthful: a service that is served is SERVING as long as the node is, and
+ * the module behind it can work; the empty name is the node itself, and a node that drains is NOT_SERVING before it stops to answer.
  */
 import { Code, CoveyError } from "../base/error.ts";
 import {
@@ -10,9 +10,19 @@ import {
 import type { ServiceRegistry } from "../ttrpc/registry.ts";
 import type { Handlers } from "../ttrpc/service.ts";
 
+/** A module that may be unable to work while its node serves. */
+export interface FollowedModule {
+  /** Those that need it to work, by their full names. */
+  readonly services: readonly string[];
+  /** Why not, in one line; undefined when it can. */
+  readonly problem: string | undefined;
+  onChange(listener: () => void): unknown;
+}
+
 export class HealthState {
   readonly #registry: ServiceRegistry;
   readonly #watchers: Set<() => void> = new Set();
+  readonly #followed = new Map<string, FollowedModule>();
   #serving = false;
   #closed = false;
 
@@ -30,6 +40,12 @@ export class HealthState {
     if (this.#serving === serving) return;
     this.#serving = serving;
     this.#changed();
+  }
+
+  /** Says of a module's services what it says of itself, while the node serves. */
+  follow(module: FollowedModule): void {
+    for (const service of module.services) this.#followed.set(service, module);
+    module.onChange(() => this.#changed());
   }
 
   /** Ends every watch, after it was told the last state: they would hold up the drain for ever. */
@@ -55,7 +71,8 @@ export class HealthState {
     if (service !== "" && this.#registry.service(service) === undefined) {
       return ServingStatus.SERVICE_UNKNOWN;
     }
-    return this.#serving ? ServingStatus.SERVING : ServingStatus.NOT_SERVING;
+    const isServing = this.#serving && this.#followed.get(service)?.problem === undefined;
+    return isServing ? ServingStatus.SERVING : ServingStatus.NOT_SERVING;
   }
 
   /** The present state at once, then each change; a slow watcher sees the latest, not each. */

@@ -7,8 +7,8 @@ export const loopMetrics = {
     unit: "seconds",
     help:
       "How long tasks held the event loop, above 10 ms. What nobody names is unnamed, and seen when " +
-      "it delays the beat of each second; a process that was suspended or got no processor, and a " +
-      "clock that jumped, look the same.",
+      "it delays a beat, every 10 ms while there is traffic and every second while there is none; a " +
+      "process that was suspended or got no processor, and a clock that jumped, look the same.",
     kind: "histogram",
     labels: ["task"],
     // Nothing is ever below the first one: without it a quantile would be sought from 0 on.

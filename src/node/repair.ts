@@ -10,10 +10,16 @@ import { raftOptions } from "./replication.ts";
 
 export type { RepairedGroup } from "../raft/repair.ts";
 
+export interface RepairOptions {
+  /** Also where this node's replica was no voter. */
+  readonly force?: boolean;
+}
+
 /** Takes the directory's lock, so that a node that runs is left alone. */
 export async function repairNode(
   runtime: Runtime,
   config: Config,
+  { force = false }: RepairOptions = {},
 ): Promise<readonly RepairedGroup[]> {
   const { disk, random, host } = runtime;
   const path = absolutePath(host, config.node.data, "node.data");
@@ -32,6 +38,7 @@ export async function repairNode(
       directory: directory.path,
       nodeId: directory.nodeId,
       options: raftOptions(config),
+      force,
     });
   } finally {
     await directory.release();

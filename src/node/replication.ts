@@ -19,7 +19,7 @@ import type { KvModuleOptions } from "../kv/options.ts";
 import { raftHandlers } from "../kv/raft_go.ts";
 import { Cluster } from "../raft/cluster.ts";
 import { MemoryDisk } from "../raft/memory_disk.ts";
-import { bestSuccessor, Operator } from "../raft/operator.ts";
+import { Operator } from "../raft/operator.ts";
 import type { RaftOptions } from "../raft/options.ts";
 import { NodeRaft } from "../raft/node_raft.ts";
 import { TransportService } from "../raft/transport_service.ts";
@@ -39,8 +39,6 @@ const envelopeBytes = 4096;
 /** Dialling another node: short, because Raft tries again by itself. */
 const dialMs = 2_000;
 const backoff = { firstMs: 50, mostMs: 1_000 };
-/** How long a leader that stops looks for a successor. */
-const handoverMs = 2_000;
 
 export interface ReplicationParts {
   readonly runtime: Runtime;
@@ -67,6 +65,9 @@ export class Replication {
   /** What the admin endpoint is told. */
   readonly admin: ReplicationAdmin;
   #client: KvClient | undefined = undefined;
+  #stopping: Promise<void> | undefined = undefined;
+  #quiet: Promise<void> = Promise.resolve();
+  #isDiskBusy = false;
 
   constructor(parts: ReplicationParts) {
     this.#parts = parts;
@@ -138,18 +139,9 @@ export class Replication {
     await this.cluster.start();
   }
 
-  /** Hands leadership over, so that the others need not notice that this node is gone. */
-  async handOver(): Promise<void> {
-    const { root } = this.cluster;
-    if (root === undefined || !root.leads) return;
-    const target = bestSuccessor(root.status());
-    if (target === undefined) return;
-    root.transfer(target);
-    const { clock } = this.#parts.runtime;
-    const untilMs = clock.monotonicMs() + handoverMs;
-    while (root.leads && clock.monotonicMs() < untilMs) {
-      await root.leaderChanged(untilMs - clock.monotonicMs());
-    }
+  /** Before the stop; see {@link Cluster.drain}. */
+  async drain(limitMs: number): Promise<void> {
+    await this.cluster.drain(limitMs);
   }
 
   /** What programs get as `node.kv`. */
@@ -157,9 +149,45 @@ export class Replication {
     return this.#client ??= this.kv.client();
   }
 
-  async stop(): Promise<void> {
+  /**
+   * Resolves when this module is closed; the disk gets `raft.disk_stall_timeout` for what it is busy
+   * with. What a node answered is durable before, so that nothing is lost by waiting no longer.
+   */
+  stop(): Promise<void> {
+    return this.#stopping ??= this.#stop();
+  }
+
+  /** Resolves, after a stop, when the disk has nothing to do any more; never rejects. */
+  get quiet(): Promise<void> {
+    return this.#quiet;
+  }
+
+  /** Whether the stop has ended and the disk is busy all the same. */
+  get isDiskBusy(): boolean {
+    return this.#isDiskBusy;
+  }
+
+  async #stop(): Promise<void> {
     this.kv.stop();
-    await this.cluster.stop();
+    const { runtime: { clock }, config, logger } = this.#parts;
+    const limitMs = config.raft.disk_stall_timeout;
+    const ended = this.cluster.stop();
+    this.#quiet = ended.catch((cause: unknown) => {
+      if (this.#isDiskBusy) logger.error("the log was not closed", { cause });
+    }).finally(() => {
+      this.#isDiskBusy = false;
+    });
+    const stalled = Promise.withResolvers<void>();
+    const timer = clock.timer(limitMs, () => {
+      this.#isDiskBusy = true;
+      logger.warning("the disk does not answer: stopped without waiting for it", { limitMs });
+      stalled.resolve();
+    }, undefined);
+    try {
+      await Promise.race([ended, stalled.promise]);
+    } finally {
+      timer.cancel();
+    }
   }
 }
 

@@ -24,11 +24,6 @@ export interface EventTopic {
 /** Opens a topic under a name, with a line for people. */
 export type OpenTopic = (name: string, help: string) => EventTopic;
 
-/** A machine that lacks more entries than this answers with what is old. */
-const behindMax = 5_000;
-/** A store that was full has room again when this part of its quota is free. */
-const roomAgain = 1 / 20;
-
 export class ReplicationAdmin {
   readonly #cluster: Cluster<KvResult>;
   readonly #kv: KvModule | undefined;
@@ -42,8 +37,6 @@ export class ReplicationAdmin {
   /** Since the last events, and only while somebody follows. */
   #compacted = false;
   #leasesExpired = 0;
-  /** What the store held when it refused a write for want of room; undefined while it has some. */
-  #full: { readonly bytes: number; readonly bytesMax: number } | undefined = undefined;
   #isFullTold = false;
 
   /** `kv` is absent where the store's services are off. */
@@ -92,11 +85,11 @@ export class ReplicationAdmin {
     const { counters: _counters, watching, leading, restoring, ...statistics } = kv.statistics();
     const { root } = this.#cluster;
     return {
-      state: root === undefined ? "waiting" : restoring ? "restoring" : "serving",
+      state: storeState(root?.stopped !== undefined, root !== undefined, restoring),
       leading,
       ...statistics,
       watches: watching.watches,
-      full: this.#full !== undefined,
+      full: kv.health.isFull,
     };
   }
 
@@ -106,23 +99,19 @@ export class ReplicationAdmin {
   checks(): ReadinessCheck[] {
     const raft = { name: "raft", check: () => this.#raftProblem() };
     const kv = this.#kv;
-    return kv === undefined ? [raft] : [raft, { name: "kv", check: () => this.#kvProblem(kv) }];
+    return kv === undefined ? [raft] : [raft, {
+      name: "kv",
+      check: () => kv.health.problem,
+      note: () => kv.health.isFull ? "NOSPACE: writes are refused until there is room" : undefined,
+    }];
   }
 
   #raftProblem(): string | undefined {
     const { problem, root } = this.#cluster;
     if (problem !== undefined || root === undefined) return problem;
-    return root.leader === undefined ? "there is no leader" : undefined;
-  }
-
-  #kvProblem({ machine }: KvModule): string | undefined {
-    const { root } = this.#cluster;
-    if (root === undefined) return "the store waits for a cluster";
-    if (root.stopped !== undefined) return root.stopped.rawMessage;
-    if (machine.restoring) return "the store is being filled from a snapshot";
-    const { committed, applied } = root;
-    if (committed - applied <= behindMax) return undefined;
-    return `the store is behind: ${committed - applied} entries are committed and not applied`;
+    // The store waits as long as an election takes, and so do those who ask for its health.
+    const isMissing = this.#kv?.health.isLeaderMissing ?? root.leader === undefined;
+    return isMissing ? "there is no leader" : undefined;
   }
 
   // -------------------------------------------------------------------------------------------
@@ -203,10 +192,8 @@ export class ReplicationAdmin {
       applied: (entry, result) => {
         if (result.kind === "compact") this.#compacted = this.#kvTopic?.wanted === true;
         else if (result.kind === "leaseRevoke") this.#countExpired(entry);
-        else if (result.kind === "failure" && result.reason === "no_space") this.#refused(kv);
       },
       progressed: () => {
-        if (this.#full !== undefined) this.#lookForRoom(kv, this.#full);
         if (this.#kvTopic?.wanted === true) this.#publishStore(kv, this.#kvTopic);
       },
     };
@@ -220,7 +207,8 @@ export class ReplicationAdmin {
     this.#leasesExpired += envelope.command.ids.length;
   }
 
-  #publishStore({ machine }: KvModule, topic: EventTopic): void {
+  #publishStore(kv: KvModule, topic: EventTopic): void {
+    const { machine } = kv;
     const { revision } = machine;
     if (this.#compacted) {
       this.#compacted = false;
@@ -230,25 +218,18 @@ export class ReplicationAdmin {
       topic.publish({ kind: "leasesExpired", revision, leases: this.#leasesExpired });
       this.#leasesExpired = 0;
     }
-    const isFull = this.#full !== undefined;
+    const isFull = kv.health.isFull;
     if (isFull === this.#isFullTold) return;
     this.#isFullTold = isFull;
     const { bytes, bytesMax } = machine.statistics();
     topic.publish({ kind: isFull ? "quotaReached" : "quotaLeft", revision, bytes, bytesMax });
   }
+}
 
-  /** A large value may be refused long before the last byte is taken. */
-  #refused({ machine }: KvModule): void {
-    const { bytes, bytesMax } = machine.statistics();
-    this.#full = { bytes, bytesMax };
-  }
-
-  #lookForRoom({ machine }: KvModule, full: { bytes: number; bytesMax: number }): void {
-    const { bytes, bytesMax } = machine.statistics();
-    if (bytesMax > full.bytesMax || bytes <= full.bytes - bytesMax * roomAgain) {
-      this.#full = undefined;
-    }
-  }
+function storeState(isStopped: boolean, isThere: boolean, restoring: boolean): string {
+  if (isStopped) return "stopped";
+  if (!isThere) return "waiting";
+  return restoring ? "restoring" : "serving";
 }
 
 /** Who takes part in a group, by replica. */

@@ -1,13 +1,12 @@
 /** A saved store as the beginning of a new cluster, on a data directory that is in none. */
-import { Code, CoveyError } from "../base/error.ts";
 import type { Config } from "../config/types.ts";
-import { KvMachine } from "../kv/core/kv_machine.ts";
 import { createLog } from "../log.ts";
 import { seedCluster } from "../raft/seed_cluster.ts";
 import type { Runtime } from "../runtime/port.ts";
 import { openDataDirectory } from "./data_directory.ts";
 import { absolutePath } from "./path.ts";
 import { raftOptions } from "./replication.ts";
+import { readStore } from "./saved_store.ts";
 
 /** What was restored. */
 export interface RestoredStore {
@@ -25,14 +24,7 @@ export async function restoreNode(
   pieces: AsyncIterable<Uint8Array>,
 ): Promise<RestoredStore> {
   const { disk, random, host } = runtime;
-  const machine = new KvMachine();
-  const sink = machine.restore();
-  for await (const piece of pieces) {
-    const problem = sink.push(piece);
-    if (problem !== undefined) throw notRestored(problem);
-  }
-  const problem = sink.finish();
-  if (problem !== undefined) throw notRestored(problem);
+  const machine = await readStore(pieces);
   const name = config.node.name || host.hostname;
   const { logger } = await createLog(runtime, {
     level: config.log.level,
@@ -59,13 +51,4 @@ export async function restoreNode(
   } finally {
     await directory.release();
   }
-}
-
-function notRestored(problem: string): CoveyError {
-  return problem === "unsupported_version"
-    ? new CoveyError(
-      Code.failedPrecondition,
-      "the store was saved by a newer covey: restore it with that one",
-    )
-    : new CoveyError(Code.dataLoss, `the file holds no whole store: ${problem}`);
 }

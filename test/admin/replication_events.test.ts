@@ -4,12 +4,21 @@ import { test } from "node:test";
 import type { ReadyReport, StatusReport } from "../../src/admin/schema.ts";
 import type { KvResult } from "../../src/kv/core/result.ts";
 import { KvMachine } from "../../src/kv/core/kv_machine.ts";
+import type { KvGroup, LeaderHint } from "../../src/kv/group.ts";
 import type { KvModule } from "../../src/kv/kv_module.ts";
+import { StoreHealth } from "../../src/kv/store_health.ts";
 import { ReplicationAdmin } from "../../src/node/replication_admin.ts";
 import { RaftCounters } from "../../src/raft/counters.ts";
 import type { Cluster } from "../../src/raft/cluster.ts";
+import { KeyValueService } from "../../src/gen/api/v1/raft_go_pb.ts";
+import { KV, Watch } from "../../src/gen/covey/kv/v1/kv_pb.ts";
 import { Role } from "../../src/gen/covey/raft/v1/raft_pb.ts";
+import {
+  Health,
+  HealthCheckResponse_ServingStatus as ServingStatus,
+} from "../../src/gen/grpc/health/v1/health_pb.ts";
 import { inFolder } from "../node/support.ts";
+import { ManualClock } from "../ttrpc/support/memory_net.ts";
 import { AdminNode, EventReader } from "./node_support.ts";
 
 /** One of two founders on unix sockets, with a data directory: it comes back as the one it was. */
@@ -28,6 +37,7 @@ async function founder(folder: string, at: number): Promise<AdminNode> {
 test("events: a leader is elected and lost, a snapshot is taken", () =>
   inFolder(async (folder) => {
     await using one = await founder(folder, 0);
+    const health = one.node.rpc.client(Health, one.node.rpc.addresses[0], { peer: "covey" });
     const unready = await (await one.ask("/readyz?verbose")).json() as ReadyReport;
     assert.deepEqual(unready.failing, ["raft", "kv"]);
     const [, raft, kv] = unready.checks ?? [];
@@ -63,12 +73,24 @@ test("events: a leader is elected and lost, a snapshot is taken", () =>
       await two.node.stop();
     }
     await events.until(({ data }) => data.kind === "leader" && data.leader === null);
+    // An election's time later, health and readiness say the same.
+    for await (const { status } of health.watch({ service: KV.typeName })) {
+      if (status === ServingStatus.NOT_SERVING) break;
+    }
+    const status = async (service: string) => (await health.check({ service })).status;
+    assert.equal(await status(KeyValueService.typeName), ServingStatus.NOT_SERVING);
+    assert.equal(await status(Watch.typeName), ServingStatus.SERVING);
+    assert.equal(await status(""), ServingStatus.SERVING);
     const alone = await (await one.ask("/readyz?verbose")).json() as ReadyReport;
-    assert.deepEqual(alone.failing, ["raft"]);
+    assert.deepEqual(alone.failing, ["raft", "kv"]);
     assert.equal(alone.checks?.[1].reason, "there is no leader");
+    assert.equal(alone.checks?.[2].reason, "there is no leader");
+    // What is old may be read all the same.
+    assert.equal(await one.node.kv.get("nothing", { serializable: true }), undefined);
     assert.equal((await one.json<StatusReport>("/v1/status")).modules.raft.leader, null);
     await using _two = await founder(folder, 1);
     await events.until(({ data }) => data.kind === "leader" && data.leader !== null);
+    assert.equal(await status(KV.typeName), ServingStatus.SERVING);
     await events.leave();
   }));
 
@@ -100,11 +122,20 @@ test("events: a compaction, leases that expired, and the quota", async () => {
   const reached = await events.until(({ data }) => data.kind === "quotaReached");
   assert.equal(reached.data.bytesMax, 1024 * 1024);
   assert.equal((await one.json<StatusReport>("/v1/status")).modules.kv.full, true);
+  // Everybody says so who is asked, and reads go on: it stays ready.
+  assert.equal(one.metric("covey_kv_full"), 1);
+  assert.deepEqual((await kv.status()).errors, ["NOSPACE"]);
+  const { ready, checks } = await one.json<ReadyReport>("/readyz?verbose");
+  assert.ok(ready);
+  assert.match(checks?.[2].note ?? "", /^NOSPACE: /);
   await kv.delete("one");
   const { revision } = await kv.delete("two");
   await kv.compact(revision);
   await events.until(({ data }) => data.kind === "quotaLeft");
   assert.equal((await one.json<StatusReport>("/v1/status")).modules.kv.full, false);
+  assert.equal(one.metric("covey_kv_full"), 0);
+  assert.deepEqual((await kv.status()).errors, []);
+  assert.equal((await one.json<ReadyReport>("/readyz?verbose")).checks?.[2].note, undefined);
   await events.leave();
 });
 
@@ -205,34 +236,45 @@ async function problems(admin: ReplicationAdmin): Promise<Record<string, string 
 }
 
 test("readiness: each check names its reason", async () => {
-  const root = { stopped: undefined, leader: { replica: 1 }, committed: 6000, applied: 6000 };
-  const machine = { restoring: false };
+  const root = { committed: 6000, applied: 6000, leader: { replica: 1 }, electionTimeoutMs: 100 };
+  const machine = { restoring: false, bytes: 0, bytesMax: 1 };
+  const clock = new ManualClock();
+  const health = (group: object | undefined, made: object = machine): { health: StoreHealth } => {
+    const store = new StoreHealth(made as KvMachine, clock);
+    if (group !== undefined) store.attach(group as KvGroup);
+    return { health: store };
+  };
+  const led = health(root);
+  const waits = { raft: "there is no leader", kv: "there is no leader" };
+  assert.deepEqual(await problems(pretended({ root }, led)), waits, "before the first one");
+  led.health.leader(root.leader as LeaderHint);
   const ready = { raft: undefined, kv: undefined };
-  assert.deepEqual(await problems(pretended({ root }, { machine })), ready);
-  assert.deepEqual(await problems(pretended({ root: undefined, problem: "waits" }, { machine })), {
-    raft: "waits",
-    kv: "the store waits for a cluster",
-  });
+  assert.deepEqual(await problems(pretended({ root }, led)), ready);
+  // A change of leaders is no failure, unless it takes longer than an election does.
+  led.health.leader(undefined);
+  assert.deepEqual(await problems(pretended({ root }, led)), ready);
+  await clock.advance(100);
+  assert.deepEqual(await problems(pretended({ root }, led)), waits);
+  led.health.leader(root.leader as LeaderHint);
   assert.deepEqual(
-    await problems(pretended({ root: { ...root, leader: undefined } }, { machine })),
-    { raft: "there is no leader", kv: undefined },
+    await problems(pretended({ root: undefined, problem: "waits" }, health(undefined))),
+    { raft: "waits", kv: "the store waits for a cluster" },
   );
-  assert.deepEqual(await problems(pretended({ root: { ...root, applied: 1000 } }, { machine })), {
-    ...ready,
-  });
-  assert.deepEqual(await problems(pretended({ root: { ...root, applied: 999 } }, { machine })), {
+  root.applied = 1000;
+  assert.deepEqual(await problems(pretended({ root }, led)), ready);
+  root.applied = 999;
+  assert.deepEqual(await problems(pretended({ root }, led)), {
     raft: undefined,
     kv: "the store is behind: 5001 entries are committed and not applied",
   });
-  assert.deepEqual(await problems(pretended({ root }, { machine: { restoring: true } })), {
+  machine.restoring = true;
+  assert.deepEqual(await problems(pretended({ root }, led)), {
     raft: undefined,
     kv: "the store is being filled from a snapshot",
   });
   const stopped = { rawMessage: "group kv, entry 7: update this node" };
   assert.deepEqual(
-    await problems(
-      pretended({ root: { ...root, stopped }, problem: stopped.rawMessage }, { machine }),
-    ),
+    await problems(pretended({ root, problem: stopped.rawMessage }, health({ ...root, stopped }))),
     { raft: stopped.rawMessage, kv: stopped.rawMessage },
   );
 });

@@ -20,7 +20,7 @@ interface Watched {
   runs(task: string, ms: number): void;
 }
 
-function watch(clock: HandClock = new HandClock()): Watched {
+function watch(clock: HandClock = new HandClock(), traffic?: () => number): Watched {
   const lines: LogFields[] = [];
   const logger: Logger = {
     ...silentLogger,
@@ -30,7 +30,7 @@ function watch(clock: HandClock = new HandClock()): Watched {
     },
   };
   const metrics = new MetricsRegistry();
-  const monitor = new LoopMonitor(clock, logger, metrics);
+  const monitor = new LoopMonitor(clock, logger, metrics, traffic);
   monitor.start();
   const runs = (task: string, ms: number): void => {
     const startedMs = clock.nowMs;
@@ -143,6 +143,70 @@ test("loop monitor: a loop that stalls again and again is told of now and then",
   assert.equal(told, 300, "every stall is in a line or left out by one");
   assert.equal(stalls(metrics).each[0], 300);
   assert.equal(stalls(metrics).unnamed[0], 0);
+});
+
+/** Bytes that come steadily with a clock's time. */
+function steady(clock: HandClock, bytesPerSecond: number): () => number {
+  return () => Math.floor(clock.nowMs * bytesPerSecond / 1000);
+}
+
+test("loop monitor: under load a stall is seen whenever it comes, and nobody needs to name it", () => {
+  const clock = new HandClock();
+  const { metrics, lines } = watch(clock, steady(clock, 1 << 20));
+  clock.passes(1_000);
+  for (let at = 0; at < 40; at++) {
+    clock.passes(97);
+    clock.blocks(20);
+    clock.passes(0);
+  }
+  const [count, seconds] = stalls(metrics).unnamed;
+  // Whatever of it came before the beat was due is not seen.
+  assert.ok(count >= 36, `${count} of 40`);
+  assert.ok(seconds > 40 * 0.01 && seconds <= 40 * 0.02, `${seconds} s`);
+  clock.passes(33);
+  clock.blocks(300);
+  clock.passes(0);
+  assert.ok(stalls(metrics).unnamed[1] - seconds >= 0.29);
+  assert.equal(lines.length, 1);
+  assert.ok(Number(lines[0].stalledMs) >= 290);
+});
+
+test("loop monitor: under load a named stall is counted once, and beats alone are none", () => {
+  const clock = new HandClock();
+  const { metrics, runs } = watch(clock, steady(clock, 1 << 20));
+  clock.passes(5_000);
+  assert.deepEqual(stalls(metrics), { unnamed: [0, 0] });
+  runs("encode", 150);
+  clock.passes(0);
+  clock.passes(500);
+  assert.deepEqual(stalls(metrics), { unnamed: [0, 0], encode: [1, 0.15] });
+});
+
+test("loop monitor: heartbeats between nodes are no load, and it wakes once a second again after one", () => {
+  const clock = new HandClock();
+  let bytes = 0;
+  let looks = 0;
+  watch(clock, () => {
+    looks++;
+    return bytes;
+  });
+  const beats = (): number => {
+    let count = 0;
+    for (let at = 0; at < 1_000; at++) {
+      const before = [...clock.timers];
+      clock.passes(10);
+      if ([...clock.timers].some((timer) => !before.includes(timer))) count++;
+    }
+    return count;
+  };
+  assert.ok(beats() <= 11, "idle");
+  bytes += 4 << 10;
+  assert.ok(beats() <= 11, "a few bytes");
+  bytes += 10 << 20;
+  const once = beats();
+  assert.ok(once > 90 && once < 130, `${once}: a second of it`);
+  assert.ok(beats() <= 11, "idle again");
+  assert.ok(looks <= 45, `${looks}`);
 });
 
 test("loop monitor: stop cancels the timer, start begins anew", () => {

@@ -39,7 +39,13 @@ function ask(check: ReadinessCheck, clock: Clock, timeoutMs: number): Promise<Ch
     }, undefined);
     const answer = (reason: string | undefined) => {
       timer.cancel();
-      resolve(reason === undefined ? { name, ready: true } : { name, ready: false, reason });
+      const note = check.note?.();
+      resolve({
+        name,
+        ready: reason === undefined,
+        ...(reason === undefined ? {} : { reason }),
+        ...(note === undefined ? {} : { note }),
+      });
     };
     // The promise is made inside `then`, so that a check that throws at once is caught too.
     Promise.resolve().then(() => check.check()).then(
