@@ -94,6 +94,30 @@ function checkAdvertised({ cluster, node }: Config): RuleProblem[] {
   }];
 }
 
+/** Nodes talk in frames: appends that gathered, and what is around them. */
+const frameBytes = 64 << 10;
+const messageBytesLeast = 256 << 10;
+
+/** What nodes send each other must fit into a message. */
+function checkFrames({ raft, rpc }: Config): RuleProblem[] {
+  const message = formatSize(rpc.message_bytes_max);
+  if (rpc.message_bytes_max < messageBytesLeast) {
+    return [{
+      path: ["rpc", "message_bytes_max"],
+      message: `found "${message}", which is too little for what nodes with consensus send each ` +
+        `other; allowed: "${formatSize(messageBytesLeast)}" or more, or raft.enabled = false`,
+    }];
+  }
+  const most = rpc.message_bytes_max - frameBytes;
+  if (raft.append_bytes_max <= most) return [];
+  return [{
+    path: ["raft", "append_bytes_max"],
+    message: `found "${formatSize(raft.append_bytes_max)}", which does not fit into a message of ` +
+      `rpc.message_bytes_max with ${formatSize(frameBytes)} around it; allowed: up to ` +
+      `"${formatSize(most)}", or a larger rpc.message_bytes_max`,
+  }];
+}
+
 /** Timers and sizes that must fit each other. */
 export function checkConsensus(config: Config): RuleProblem[] {
   const { raft, kv } = config;
@@ -125,6 +149,7 @@ export function checkConsensus(config: Config): RuleProblem[] {
       },
     });
   }
+  if (raft.enabled) problems.push(...checkFrames(config));
   if (!kv.enabled) return problems;
   if (!raft.enabled) {
     problems.push({

@@ -139,6 +139,20 @@ export const badClusterConfigs: readonly BadConfig[] = [
     ],
   },
   {
+    name: "raft: messages that are too small for nodes",
+    text: '[rpc]\nmessage_bytes_max = "128KiB"\n[kv]\nenabled = false\n',
+    lines: [
+      'covey.toml:2:21: rpc.message_bytes_max: found "128KiB", which is too little for what nodes with consensus send each other; allowed: "256KiB" or more, or raft.enabled = false',
+    ],
+  },
+  {
+    name: "raft: appends that do not fit into a message",
+    text: '[rpc]\nmessage_bytes_max = "1MiB"\n[raft]\nappend_bytes_max = "1MiB"\n',
+    lines: [
+      'covey.toml:4:20: raft.append_bytes_max: found "1MiB", which does not fit into a message of rpc.message_bytes_max with 64KiB around it; allowed: up to "960KiB", or a larger rpc.message_bytes_max',
+    ],
+  },
+  {
     name: "kv: values out of range",
     text: [
       "[kv]",

@@ -59,11 +59,11 @@ test("options win over the file, and a number there counts bytes or milliseconds
     file: "covey.toml",
     options: {
       log: { level: "error", format: undefined },
-      rpc: { message_bytes_max: 65_536, handshake_timeout: 250, idle_timeout: "1h30m" },
+      rpc: { message_bytes_max: 262_144, handshake_timeout: 250, idle_timeout: "1h30m" },
     },
   });
   assert.deepEqual(loaded.config.log, { level: "error", format: "json" });
-  assert.equal(loaded.config.rpc.message_bytes_max, 65_536);
+  assert.equal(loaded.config.rpc.message_bytes_max, 262_144);
   assert.equal(loaded.config.rpc.handshake_timeout, 250);
   assert.equal(loaded.config.rpc.idle_timeout, 5_400_000);
   assert.equal(originOf(loaded, "rpc.idle_timeout"), "options");
@@ -168,12 +168,13 @@ test("defaults shrink to the limit of open descriptors, and say so", async () =>
 });
 
 test("a command's default limit shrinks to the messages that carry it, and says so", async () => {
-  const shrunk = await load({ environment: { COVEY_RPC__MESSAGE_BYTES_MAX: "64KiB" } }, {
+  const shrunk = await load({ environment: { COVEY_RPC__MESSAGE_BYTES_MAX: "256KiB" } }, {
     environment: true,
   });
-  assert.equal(shrunk.config.kv.request_bytes_max, 60 * 1024);
+  assert.equal(shrunk.config.kv.request_bytes_max, 252 * 1024);
   assert.match(originOf(shrunk, "kv.request_bytes_max"), /^default \(lowered to fit rpc\.message/);
-  const least = await load({}, { options: { rpc: { message_bytes_max: 1024 } } });
+  const off = { raft: { enabled: false }, kv: { enabled: false } };
+  const least = await load({}, { options: { rpc: { message_bytes_max: 1024 }, ...off } });
   assert.equal(least.config.kv.request_bytes_max, 1024);
   const whole = await load({});
   assert.equal(originOf(whole, "kv.request_bytes_max"), "default");
