@@ -3,6 +3,8 @@
  *
  *   bun scripts/simulate_raft.ts --from 1 --count 300 [--keep-going]   a sweep, with its coverage
  *   bun scripts/simulate_raft.ts --from 1 --count 300 --step 2         every second seed of these
+ *   bun scripts/simulate_raft.ts --count 300 --processes 2             all of them, side by side
+ *   bun scripts/simulate_raft.ts --mutations --processes 2 [NAME…]     bugs put back, and found
  *   bun scripts/simulate_raft.ts --seed 17 [--trace]                   one seed again
  *   bun scripts/simulate_raft.ts --hashes                              rewrites the committed hashes
  *   bun scripts/simulate_raft.ts --speed                               how fast three calm nodes run
@@ -13,15 +15,21 @@
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import type { Coverage } from "../src/runtime/sim/coverage.ts";
 import { armBan } from "../test/simulation/ban.ts";
+import { runRaftMutations } from "../test/simulation/mutations/raft/runner.ts";
+import { raftMutations } from "../test/simulation/mutations/raft/table.ts";
+import { type Caught, formatCaught } from "../test/simulation/mutations/runner.ts";
+import { sweepShared } from "../test/simulation/raft/shares.ts";
 import { measureSpeed } from "../test/simulation/raft/speed.ts";
-import { formatTotals, type Sweep, sweep } from "../test/simulation/raft/sweep.ts";
+import { formatTotals, sweep, type SweepTotals } from "../test/simulation/raft/sweep.ts";
 
 /** Seeds whose hashes both engines must give. */
 const hashSeeds = 20;
 const speedVirtualMs = 600_000;
 
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
     seed: { type: "string" },
     from: { type: "string", default: "1" },
@@ -32,6 +40,8 @@ const { values } = parseArgs({
     speed: { type: "boolean" },
     json: { type: "boolean" },
     "keep-going": { type: "boolean" },
+    processes: { type: "string" },
+    mutations: { type: "boolean" },
   },
 });
 
@@ -64,13 +74,30 @@ ${lines.join("\n")}
   );
 }
 
-function sayJson({ coverage, hashes, failures, totals }: Sweep): void {
-  say(JSON.stringify({
-    coverage: coverage.report(),
-    hashes: [...hashes],
-    failures: [...failures].map(([seed, { message }]) => [seed, message]),
-    totals,
-  }));
+/** What a sweep found, in this process or in several. */
+interface Found {
+  readonly coverage: Coverage;
+  readonly hashes: ReadonlyMap<number, string>;
+  readonly failures: ReadonlyMap<number, { readonly message: string }>;
+  readonly totals: SweepTotals;
+}
+
+function sayFound({ coverage, hashes, failures, totals }: Found): number {
+  if (values.json) {
+    say(JSON.stringify({
+      coverage: coverage.report(),
+      hashes: [...hashes],
+      failures: [...failures].map(([seed, { message }]) => [seed, message]),
+      totals,
+    }));
+    return failures.size === 0 ? 0 : 1;
+  }
+  say(coverage.toString());
+  if (values.seed !== undefined) {
+    for (const [seed, hash] of hashes) say(`seed ${seed} has the hash ${hash}`);
+  }
+  say(formatTotals(totals, failures.size));
+  return failures.size === 0 ? 0 : 1;
 }
 
 async function saySpeed(now: () => number): Promise<number> {
@@ -83,7 +110,33 @@ async function saySpeed(now: () => number): Promise<number> {
   return 0;
 }
 
+/** Seeds in several processes; this one waits for them. */
+async function sweepSideBySide(processes: number): Promise<number> {
+  const [from, count] = [Number(values.from), Number(values.count)];
+  const found = await sweepShared({ from, count, processes });
+  if (!values.json) { for (const [seed, text] of found.failures) say(`seed ${seed}: ${text}`); }
+  const failures = [...found.failures].map(([seed, message]) => [seed, { message }] as const);
+  return sayFound({ ...found, failures: new Map(failures) });
+}
+
+async function mutate(processes: number): Promise<number> {
+  const unknown = positionals.filter((name) => raftMutations.every((one) => one.name !== name));
+  if (unknown.length > 0) throw new Error(`there is no mutation ${unknown.join(", ")}`);
+  const chosen = positionals.length === 0
+    ? raftMutations
+    : raftMutations.filter(({ name }) => positionals.includes(name));
+  const tell = (caught: Caught): void => {
+    if (!values.json) say(formatCaught([caught]));
+  };
+  const caught = await runRaftMutations(processes, chosen, tell);
+  if (values.json) say(JSON.stringify(caught));
+  return caught.every(({ seeds }) => seeds !== undefined) ? 0 : 1;
+}
+
 async function main(): Promise<number> {
+  const processes = Number(values.processes ?? 1);
+  if (values.mutations) return await mutate(processes);
+  if (processes > 1) return await sweepSideBySide(processes);
   const now = performance.now.bind(performance);
   armBan();
   if (values.speed) return await saySpeed(now);
@@ -98,17 +151,8 @@ async function main(): Promise<number> {
       if (error.cause instanceof Error) say(error.cause.stack ?? error.cause.message);
     },
   });
-  const { coverage, hashes, failures, totals } = result;
-  if (values.json) sayJson(result);
-  else {
-    say(coverage.toString());
-    if (values.seed !== undefined) {
-      for (const [seed, hash] of hashes) say(`seed ${seed} has the hash ${hash}`);
-    }
-    say(formatTotals(totals, failures.size));
-  }
-  if (values.hashes && failures.size === 0) writeHashes(hashes);
-  return failures.size === 0 ? 0 : 1;
+  if (values.hashes && result.failures.size === 0) writeHashes(result.hashes);
+  return sayFound(result);
 }
 
 process.exitCode = await main();

@@ -5,9 +5,11 @@
  *   npm test -- --runtime bun          only one runtime
  *   npm test -- --checks               only the checks: formatting, lint, types, generated files
  *
- * Checks run two at a time, tests one process after the other: each folder below test/ gets its
- * own per runtime, because Bun shares globals between the files of a process. A process counts by
- * its report and by how it ended; see judge() for what makes a run fail that looks fine.
+ * Checks run two at a time. Each folder below test/ gets a process of its own per runtime, because
+ * Bun shares globals between the files of a process. They run one after the other, except for the
+ * simulator's, which run beside them: their time is virtual, so it does not matter to them who else
+ * uses the machine. A process counts by its report and by how it ended; see judge() for what makes a
+ * run fail that looks fine.
  */
 import {
   existsSync,
@@ -259,6 +261,17 @@ function sayTimes(runs: readonly Run[]): void {
   say(`${"everything".padEnd(16)}${formatDuration(performance.now() - started).padStart(42)}`);
 }
 
+function sayRun(run: Run): void {
+  const counts = [
+    `${run.passed} passed`,
+    ...(run.failed > 0 ? [`${run.failed} failed`] : []),
+    ...(run.skipped.length > 0 ? [`${run.skipped.length} skipped`] : []),
+  ];
+  const name = `${run.runtime.padEnd(4)} test ${run.area}`;
+  sayStep(run.failed === 0, name, counts.join(", "), run);
+  for (const problem of run.problems) say(`     ${run.runtime}: ${problem}`);
+}
+
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
@@ -286,22 +299,22 @@ async function main(): Promise<number> {
   if (wanted.length === 0) failed += await runChecks(planChecks(importMap));
   const runs: Run[] = [];
   const areas = values.checks === true ? [] : findAreas(wanted.filter((path) => path !== "test"));
-  for (const area of areas) {
-    for (const runtime of ["bun", "deno"] as const) {
-      if (runtime === "bun" && area.name === "deno") continue;
-      if (values.runtime !== undefined && values.runtime !== runtime) continue;
-      const run = await runArea(runtime, area, importMap);
-      const { passed, skipped, problems } = run;
-      const counts = [
-        `${passed} passed`,
-        ...(run.failed > 0 ? [`${run.failed} failed`] : []),
-        ...(skipped.length > 0 ? [`${skipped.length} skipped`] : []),
-      ];
-      sayStep(run.failed === 0, `${runtime.padEnd(4)} test ${area.name}`, counts.join(", "), run);
-      for (const problem of problems) say(`     ${runtime}: ${problem}`);
-      runs.push(run);
+  const runLane = async (lane: readonly Area[]): Promise<void> => {
+    for (const area of lane) {
+      for (const runtime of ["bun", "deno"] as const) {
+        if (runtime === "bun" && area.name === "deno") continue;
+        if (values.runtime !== undefined && values.runtime !== runtime) continue;
+        const run = await runArea(runtime, area, importMap);
+        sayRun(run);
+        runs.push(run);
+      }
     }
-  }
+  };
+  const isVirtual = ({ name }: Area): boolean => name === "simulation";
+  await Promise.all([
+    runLane(areas.filter((area) => !isVirtual(area))),
+    runLane(areas.filter(isVirtual)),
+  ]);
   const skipped = runs.flatMap((run) =>
     run.skipped.map(({ file, name }) => `${run.runtime} ${file}: ${name}${skipReason(file, name)}`)
   );

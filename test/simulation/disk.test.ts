@@ -269,6 +269,62 @@ test("a crash in the middle of a sync finds nothing of it, or some", async () =>
   }
 });
 
+test("a durable write is there after a crash, and what is beside it is not", async () => {
+  const { simulation, machine, disk } = setUp();
+  await simulation.wait((async () => {
+    const plain = await durableFile(disk, "/log", new Uint8Array(4 * sectorBytes).fill(1));
+    await plain.write(new Uint8Array(sectorBytes).fill(2), 0);
+    const file = await disk.open("/log", { read: true, write: true, durable: true });
+    await file.write(new Uint8Array(10).fill(3), 2 * sectorBytes);
+    await file.append(new Uint8Array(5).fill(4));
+  })());
+  machine.crash();
+  const expected = new Uint8Array(4 * sectorBytes + 5).fill(1);
+  expected.fill(3, 2 * sectorBytes, 2 * sectorBytes + 10);
+  expected.fill(4, 4 * sectorBytes);
+  assert.deepEqual(machine.disk.content("/log"), expected);
+});
+
+test("a durable write meets failing writes, failing syncs and slow ones", async () => {
+  const { simulation, machine, disk } = setUp();
+  await simulation.wait((async () => {
+    await durableFile(disk, "/log", new Uint8Array(2 * sectorBytes).fill(1));
+    const file = await disk.open("/log", { write: true, durable: true });
+    machine.disk.failWrite();
+    assert.equal(await kindOf(file.write(new Uint8Array(5).fill(2), 0)), "io");
+    assert.equal(machine.disk.content("/log")![0], 1);
+    machine.disk.failSync();
+    assert.equal(await kindOf(file.write(new Uint8Array(5).fill(3), 0)), "io");
+    assert.equal(machine.disk.content("/log")![0], 3);
+    machine.disk.slowSync([1000, 1000]);
+    const before = simulation.nowMs;
+    await file.write(new Uint8Array(5).fill(4), sectorBytes);
+    assert.ok(simulation.nowMs - before > 990);
+  })());
+  machine.crash();
+  // The failed one is lost, although a later one of the file went through.
+  assert.equal(machine.disk.content("/log")![0], 1);
+  assert.equal(machine.disk.content("/log")![sectorBytes], 4);
+});
+
+test("a crash in the middle of a durable write finds nothing of it, or some sectors", async () => {
+  for (const tornWriteChance of [0, 1]) {
+    const outcomes = new Set<string>();
+    for (let seed = 0; seed < 80; seed++) {
+      const { simulation, machine, disk } = setUp({ seed, tornWriteChance });
+      await simulation.wait(durableFile(disk, "/log", new Uint8Array(2 * sectorBytes).fill(1)));
+      machine.disk.slowSync([1000, 1000]);
+      const file = await simulation.wait(disk.open("/log", { write: true, durable: true }));
+      void file.write(new Uint8Array(2 * sectorBytes).fill(2), 0);
+      await simulation.run({ forMs: 500 });
+      machine.crash();
+      const content = machine.disk.content("/log")!;
+      outcomes.add(`${content[0]}${content[sectorBytes]}`);
+    }
+    assert.equal([...outcomes].sort().join(), tornWriteChance === 0 ? "11" : "11,12,21,22");
+  }
+});
+
 test("a full disk takes what fits, says full, and has room again after a removal", async () => {
   const { simulation, machine, disk } = setUp({}, 10_000);
   await simulation.wait((async () => {
@@ -352,6 +408,19 @@ test("random writes, syncs and crashes against a naive twin", async () => {
       if (random.chance(0.4)) {
         await simulation.wait(file.sync());
         versions = [current];
+      } else if (random.chance(0.3)) {
+        // Durable by itself, and nothing beside it is: every older version has it from now on.
+        const position = random.below(current.length);
+        const bytes = new Uint8Array(random.between(1, 1500));
+        random.fill(bytes);
+        const through = await simulation.wait(disk.open("/data", { write: true, durable: true }));
+        await simulation.wait(through.write(bytes, position));
+        versions = versions.map((version) => {
+          const next = new Uint8Array(Math.max(version.length, position + bytes.length));
+          next.set(version);
+          next.set(bytes, position);
+          return next;
+        });
       } else {
         const position = random.below(current.length + 600);
         const bytes = new Uint8Array(random.between(1, 1500));

@@ -10,6 +10,7 @@ import { formatCaught, runMutations } from "./mutations/runner.ts";
 import { mutations } from "./mutations/table.ts";
 import { rpcHashes } from "./rpc/hashes.ts";
 import { sweep } from "./rpc/sweep.ts";
+import { show } from "./show.ts";
 
 const isBun = "bun" in process.versions;
 
@@ -44,7 +45,7 @@ test("rpc: whole nodes keep every invariant, and both engines give the same trac
     now,
   });
   for (const error of failures.values()) throw error;
-  console.log(summary);
+  show(`rpc: ${summary}`);
   const changed = [...rpcHashes].filter(([seed, hash]) => hashes.get(seed) !== hash);
   assert.deepEqual(
     changed,
@@ -63,7 +64,7 @@ test("rpc: bugs that are put back are caught", {
   liftBan();
   const caught = runMutations();
   armBan();
-  console.log(formatCaught(caught));
+  show(`rpc: seeds until a bug was caught\n${formatCaught(caught)}`);
   const missed = caught.filter(({ seeds }) => seeds === undefined);
   assert.deepEqual(missed.map(({ mutation, invariant }) => [mutation.name, invariant]), []);
 });

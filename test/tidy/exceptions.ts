@@ -53,10 +53,6 @@ export const roots: Roots = {
     "src/runtime/sim/": "the simulator: whole nodes run on it in tests, `covey sim` comes later",
     "src/gen/covey/rpc/v1/rpc_pb.ts":
       "what the generator makes of our proto; the hand-written codec is compared with it",
-    "test/simulation/raft/":
-      "whole nodes with consensus, by scripts/simulate_raft.ts; seed 284 shows an open defect",
-    "test/simulation/mutations/raft/": "its mutations, not run by the test command yet",
-    "test/simulation/raft_suite.ts": "its tests, not run by the test command yet",
     "test/ttrpc/fuzz/run.ts": "the long run of the frame fuzzer, started by command",
     "test/deno/std_assert.ts": "the test command's import map names it where JSR is out of reach",
   },

@@ -170,6 +170,15 @@ export const classics: readonly Classic[] = [
       .get("ann", [3, 4], "a", undefined, 3).put("ann", [5, 6], "a", "v2", 4)
       .get("ann", [7, 8], "a", entry("v2", 4), 4),
   ),
+  good(
+    // The delete of b hides the put of b, and the put of a beside it was made of nothing.
+    "two keys put unseen, each after another change that nobody saw",
+    story().put("ann", [0, 1], "a", "v1", 2).put("ann", [2, 3], "b", "w1", 3)
+      .delete("bob", [4], "a").putAll("cem", [5], { a: "v2", b: "w2" })
+      .delete("ann", [10, 11], "b", 6).get("ann", [12, 13], "b", undefined, 6)
+      .put("ann", [14, 15], "a", "v3", 7)
+      .get("ann", [16, 17], "a", entry("v3", 7, 5, 2), 7),
+  ),
   bad(
     "a stale read",
     story().put("ann", [0, 1], "a", "v1", 2).put("ann", [2, 3], "a", "v2", 3)

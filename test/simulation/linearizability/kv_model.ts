@@ -361,6 +361,10 @@ function hintedOperation(
     kind === "get" ? [] : kind === "put" ? [putOf(key)] : [deleteOf(key)]
   );
   const depends = input.compares.flatMap(({ key }) => [putOf(key), deleteOf(key)]);
+  const written = new Set(input.success.filter(({ kind }) => kind !== "get").map(({ key }) => key));
+  const drags = written.size > 1
+    ? [...written].flatMap((key) => [putOf(key), deleteOf(key)])
+    : undefined;
   const known = asSeen(operation, seen);
   if (known.output !== undefined) {
     return { ...known, changes, depends, rank: known.output.revision, alike: undefined };
@@ -374,6 +378,7 @@ function hintedOperation(
     ...operation,
     changes,
     depends,
+    drags,
     alike: isPlain && isTraceless ? `${kind} ${key}` : undefined,
   };
 }

@@ -80,9 +80,11 @@ function runMutation(scratch: string, mutation: Mutation): Caught {
 
 /** One line per mutation: the bug, the seeds until it was caught, what caught it. */
 export function formatCaught(caught: readonly Caught[]): string {
-  return caught.map(({ mutation, seeds, invariant }) =>
-    `${(seeds === undefined ? "–" : String(seeds)).padStart(4)} of ${
-      String(mutation.seedsMax).padEnd(3)
-    } ${mutation.bug.padEnd(62)} ${seeds === undefined ? "NOT CAUGHT " : ""}${invariant}`
-  ).join("\n");
+  return caught.map(({ mutation, seeds, invariant }) => {
+    const { bug, seedsMax, from = 1 } = mutation;
+    const count = seeds === undefined ? "–" : String(seeds);
+    const where = from === 1 ? "" : ` (from seed ${from})`;
+    const end = seeds === undefined ? `NOT CAUGHT ${invariant}` : invariant;
+    return `${count.padStart(4)} of ${String(seedsMax).padEnd(3)} ${bug.padEnd(64)} ${end}${where}`;
+  }).join("\n");
 }

@@ -4,8 +4,10 @@ export interface Mutation {
   readonly name: string;
   /** What is wrong, for people. */
   readonly bug: string;
-  /** Seeds, from 1 on, within which it must be caught. */
+  /** Seeds, from `from` on, within which it must be caught. */
   readonly seedsMax: number;
+  /** The first seed, near one that is known to find what is rare. Default 1. */
+  readonly from?: number;
 }
 
 const few = 10;

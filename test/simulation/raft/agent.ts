@@ -11,6 +11,7 @@ import { Node } from "../../../src/node.ts";
 import type { Runtime } from "../../../src/runtime/port.ts";
 import type { SimMachine } from "../../../src/runtime/sim/machine.ts";
 import type { SimProcess } from "../../../src/runtime/sim/process.ts";
+import { limitStop } from "../stop_limit.ts";
 import { DiskWatch } from "./disk_watch.ts";
 import type { RunPlan } from "./plan.ts";
 import type { ReplicaWatch } from "./replica_watch.ts";
@@ -21,8 +22,9 @@ export const dataDirectory = "/var/lib/covey";
 
 /** How long the trouble of a disk may be the reason for a node not to start. */
 const excuseMs = 20_000;
-/** A stop may take this much longer than handing over and draining. */
-const stopMs = 6_000;
+const drainMs = 500;
+/** A stop may take this much longer than draining and a disk that does not answer. */
+const stopSlackMs = 300;
 
 /** One machine of a run with all that it was and is. */
 export class Agent {
@@ -67,10 +69,25 @@ export class Agent {
     return this.running && this.replica === undefined && this.replicaId === undefined;
   }
 
-  /** For a while the node may have this reason not to start. */
-  excuse(why: string): void {
+  /** For a while the node may have this reason not to start; or until {@link limitExcuse}. */
+  excuse(why: string, forMs: number = excuseMs): void {
     this.#excuse = why;
-    this.#excuseUntilMs = this.world.simulation.nowMs + excuseMs;
+    this.#excuseUntilMs = this.world.simulation.nowMs + forMs;
+  }
+
+  /** The reason has come to pass, or is gone. */
+  limitExcuse(): void {
+    this.#excuseUntilMs = Math.min(this.#excuseUntilMs, this.world.simulation.nowMs + excuseMs);
+  }
+
+  /** A process that stood still learns only now what its disk has answered before. */
+  prolongExcuse(): void {
+    if (this.#excuse !== "") this.excuse(this.#excuse);
+  }
+
+  /** What is damaged on its disk keeps the node from starting, until somebody replaces the disk. */
+  get refusesDamage(): boolean {
+    return this.damaged !== undefined && this.refusal !== undefined;
   }
 
   get excused(): string | undefined {
@@ -107,19 +124,19 @@ export class Agent {
     const { node, process, world } = this;
     if (node === undefined || process === undefined) return;
     this.stopping = true;
-    const timer = process.runtime.clock.timer(stopMs, () => {
-      world.verdict.check(
-        !world.calm,
+    const boundMs = drainMs + node.config.raft.disk_stall_timeout + stopSlackMs;
+    const limit = limitStop(process.runtime.clock, boundMs, () => {
+      world.verdict.violate(
         "a node stops in time",
-        () => `${this.name} is ${node.state} after ${stopMs} ms`,
+        `${this.name} is ${node.state} after ${boundMs} ms`,
       );
-    }, undefined);
+    });
     try {
       await node.stop();
     } catch (error) {
       world.verdict.violate("a node stops in order", `${this.name}: ${String(error)}`);
     }
-    timer.cancel();
+    limit.cancel();
     world.mark("node stopped in order");
     if (options.staysThere !== true) this.#end(0);
   }
@@ -167,7 +184,7 @@ function configOf(plan: RunPlan, runtime: Runtime, agent: Agent): Config {
   });
   return {
     ...config,
-    rpc: { ...config.rpc, drain_timeout: 500 },
+    rpc: { ...config.rpc, drain_timeout: drainMs },
     raft: { ...config.raft, ...plan.raft },
     kv: { ...config.kv, ...plan.kv },
   };

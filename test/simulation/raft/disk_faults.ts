@@ -62,7 +62,8 @@ export class DiskFaults {
   #failSync(): void {
     const agent = this.#pick();
     if (agent === undefined) return;
-    agent.excuse("a sync fails");
+    // An idle disk may not be asked for long.
+    agent.excuse("a sync fails", Infinity);
     agent.machine.disk.failSync({ path: dataDirectory });
   }
 

@@ -44,6 +44,7 @@ export class Fleet {
 
   #ended(agent: Agent): void {
     const { simulation } = this.#world;
+    agent.limitExcuse();
     if (!agent.stopping) this.#world.mark("process ended by itself");
     simulation.at(simulation.nowMs + this.#random.between(50, 1500), () => {
       if (!agent.taken && agent.machine.powered && !agent.machine.running) agent.machine.restart();
@@ -80,7 +81,8 @@ export class Fleet {
     const { configuration } = this.#world.invariants;
     if (configuration === undefined) return [];
     return members(configuration).filter((id) =>
-      !this.lost.has(id) && this.all.some(({ replicaId }) => replicaId === id)
+      !this.lost.has(id) &&
+      this.all.some((agent) => agent.replicaId === id && !agent.refusesDamage)
     );
   }
 
@@ -102,6 +104,7 @@ export class Fleet {
     tree.syncFolder(tree.folder("/var/lib"));
     machine.disk.heal();
     machine.disk.quotaBytes = this.#world.plan.diskBytes;
+    agent.limitExcuse();
     agent.forgetDisk();
     this.#startSoon(agent);
   }
@@ -147,6 +150,8 @@ export class Fleet {
   heal(agents: readonly Agent[] = this.all): void {
     for (const agent of agents) {
       const { machine } = agent;
+      if (machine.process.paused) agent.prolongExcuse();
+      agent.limitExcuse();
       machine.resume();
       machine.unstick();
       machine.disk.heal();

@@ -36,6 +36,8 @@ export class Invariants {
   readonly #entries = new Map<number, Map<number, { hash: number; before: number }>>();
   /** Terms of the committed entries by index. Groups are founded at index 1, in term 1. */
   readonly committedTerms: number[] = [0, 1];
+  /** In which leader's term each of them was committed. */
+  readonly #committedIn: number[] = [0, 1];
   /** What applying an entry gave, by index. */
   readonly #applied = new Map<number, number>();
   readonly #configurations: ConfigurationAt[] = [];
@@ -251,12 +253,12 @@ export class Invariants {
   #ordered(replica: ReplicaWatch, status: Status): void {
     const { firstIndex, snapshotIndex, applied, committed, lastIndex, stableIndex } = status;
     this.#verdict.check(
-      firstIndex - 1 <= snapshotIndex &&
-        // A leader's snapshot stands there before it is restored.
+      // A leader's snapshot stands there before it is restored and durable.
+      firstIndex - 1 <= Math.max(snapshotIndex, Math.min(applied, stableIndex)) &&
         (snapshotIndex <= applied || snapshotIndex === replica.memory.mark) &&
         snapshotIndex <= committed && applied <= committed && committed <= lastIndex &&
         stableIndex <= lastIndex,
-      "purged ≤ snapshot ≤ applied ≤ commit ≤ last",
+      "purged, snapshot ≤ applied ≤ commit ≤ last",
       () =>
         `${replica.name}: purged ${
           firstIndex - 1
@@ -315,6 +317,8 @@ export class Invariants {
       () => `${replica.name} leads in term ${term}; on disk: term ${disk?.term}`,
     );
     for (let index = this.committed; index > Math.max(committed, memory.mark); index--) {
+      // Votes may come so late that there is a leader of a later term already.
+      if (this.#committedIn[index] >= term) continue;
       this.#verdict.check(
         memory.termAt(index) === this.committedTerms[index],
         "a leader has all that was committed",
@@ -349,6 +353,7 @@ export class Invariants {
         () => `${replica.name} commits entry ${index} before any leader`,
       );
       this.committedTerms.push(term);
+      this.#committedIn.push(ledTerm);
     }
   }
 

@@ -27,6 +27,12 @@ export class LeaderFaults {
     });
   }
 
+  /** One last time when everything else is over: what stays behind then shows. */
+  hiccup(): void {
+    const leader = this.#leader();
+    if (leader !== undefined) this.#falter(leader);
+  }
+
   /** Who leads, or the newest of several that believe it. */
   #leader(): Agent | undefined {
     const leaders = this.#world.fleet.all.filter((agent) =>
@@ -40,7 +46,7 @@ export class LeaderFaults {
     if (leader === undefined) return;
     const { machine } = leader;
     const random = this.#random;
-    switch (random.below(7)) {
+    switch (random.below(9)) {
       case 0:
         return this.#down(leader, () => machine.kill());
       case 1:
@@ -56,9 +62,34 @@ export class LeaderFaults {
           : this.#world.simulation.cut(others, machine);
         return this.#later(random.between(300, 5000), () => cut.heal());
       }
+      case 4:
+        return this.#falter(leader);
+      case 5:
+        if (random.chance(0.5)) return this.#isolate(leader);
+        // Its clock says that another time has come, in the middle of whatever it does.
+        machine.jumpWallClock(random.between(-60_000, 60_000));
+        return;
       default:
         return this.#isolate(leader);
     }
+  }
+
+  /**
+   * The leader is silent for about as long as the others wait for it, and is back before the disks
+   * of those who campaign have their new term: somebody may be ahead of a leader that goes on.
+   */
+  #falter(leader: Agent): void {
+    const { simulation, plan } = this.#world;
+    const random = this.#random;
+    const electionMs = plan.raft.election_timeout ?? 500;
+    const others = this.#others(leader);
+    const cut = simulation.partition(leader.machine, others.map(({ machine }) => machine));
+    this.#later(electionMs * (0.8 + random.fraction()), () => cut.heal());
+    const slow = others.filter((agent) => agent.running && !agent.taken);
+    for (const { machine } of slow) machine.disk.slowSync([electionMs / 4, electionMs]);
+    this.#later(3 * electionMs, () => {
+      for (const { machine } of slow) machine.disk.heal();
+    });
   }
 
   /**

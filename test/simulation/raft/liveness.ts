@@ -5,13 +5,19 @@
 import type { Simulation } from "../../../src/runtime/sim/simulation.ts";
 import type { Fault } from "../../../src/runtime/sim/network.ts";
 import type { Agent } from "./agent.ts";
+import type { ReplicaWatch } from "./replica_watch.ts";
 import type { RaftWorld } from "./world.ts";
+
+/** Restarted replicas have applied what they knew to be committed long before. */
+const patienceMs = 5_000;
 
 /** The machines that work, and those that never will until everything is healed. */
 export class Frozen {
   readonly #world: RaftWorld;
   readonly core: Agent[];
   readonly #fates = new Map<Agent, Fault | undefined>();
+  /** Since when nobody of the core could win an election. */
+  #hopelessSinceMs: number | undefined = undefined;
 
   constructor(world: RaftWorld, core: Agent[]) {
     this.#world = world;
@@ -25,14 +31,50 @@ export class Frozen {
 
   /** Changes that were under way may ask for others than those that were chosen. */
   follow(): void {
-    const { fleet, invariants } = this.#world;
+    const { fleet, invariants, simulation } = this.#world;
     const configuration = invariants.configuration!;
-    const ids = (): number[] => this.core.map(({ replicaId }) => replicaId ?? 0);
-    for (const id of fleet.healthy) {
-      if (fleet.isMajority(configuration, ids())) return;
-      const agent = machineOf(this.#world, id);
-      if (agent !== undefined && !this.core.includes(agent)) this.#pardon(agent);
+    while (!fleet.isMajority(configuration, this.#ids)) {
+      if (!this.#pardonNext()) break;
     }
+    if (this.#mayElect()) this.#hopelessSinceMs = undefined;
+    else {
+      this.#hopelessSinceMs ??= simulation.nowMs;
+      if (simulation.nowMs - this.#hopelessSinceMs < patienceMs) return;
+      this.#hopelessSinceMs = undefined;
+      this.#pardonNext();
+    }
+  }
+
+  get #ids(): number[] {
+    return this.core.map(({ replicaId }) => replicaId ?? 0);
+  }
+
+  /**
+   * A change counts from where it is applied, as etcd has it. Those of the core who have not heard
+   * that the newest one is committed still ask the members before it, and may lack their majority.
+   */
+  #mayElect(): boolean {
+    const replicas = this.core.map(({ replica }) => replica);
+    // Who is starting is waited for.
+    if (replicas.some((replica) => replica === undefined)) return true;
+    const known = replicas as ReplicaWatch[];
+    return known.some((candidate) => {
+      const { configuration } = candidate.parts.core.status();
+      const voters = known.filter((voter) => !isNewer(voter, candidate)).map(({ id }) => id);
+      return this.#world.fleet.isMajority(configuration, voters);
+    });
+  }
+
+  #pardonNext(): boolean {
+    const { healthy, all } = this.#world.fleet;
+    const outside = all.filter((agent) =>
+      healthy.includes(agent.replicaId ?? 0) && !this.core.includes(agent)
+    );
+    // One with a damaged disk may be needed too, and does its part as long as nobody reads there.
+    const next = outside.find(({ damaged }) => damaged === undefined) ?? outside[0];
+    if (next === undefined) return false;
+    this.#pardon(next);
+    return true;
   }
 
   #pardon(agent: Agent): void {
@@ -46,6 +88,13 @@ export class Frozen {
   heal(): void {
     for (const agent of [...this.#fates.keys()]) this.#pardon(agent);
   }
+}
+
+/** Whether one log is newer than another (section 3.6.1). */
+function isNewer(one: ReplicaWatch, other: ReplicaWatch): boolean {
+  const [a, b] = [one.memory, other.memory];
+  const [aTerm, bTerm] = [a.termAt(a.last) ?? 0, b.termAt(b.last) ?? 0];
+  return aTerm > bTerm || (aTerm === bTerm && a.last > b.last);
 }
 
 /** Heals a core and freezes the rest. Undefined when no majority has its disks. */

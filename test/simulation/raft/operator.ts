@@ -100,6 +100,11 @@ export class Operator {
     const agent = fleet.start(name);
     await sleep(this.#runtime, this.#random.between(200, 1500));
     await this.#add(agent);
+    // The newcomer is still being filled while who fills it has to go.
+    const { configuration } = this.#world.invariants;
+    const leader = this.#leader()?.replicaId;
+    if (leader === undefined || configuration === undefined || this.#random.chance(0.6)) return;
+    if (configuration.voters.length > 2) await this.#remove(leader);
   }
 
   async #add(agent: Agent): Promise<void> {
@@ -125,9 +130,7 @@ export class Operator {
 
   /** Two or three members at once, by joint consensus. */
   async #changeSeveral(): Promise<void> {
-    const leader = this.#world.fleet.all.find((agent) =>
-      agent.running && agent.replica?.parts.group.leads === true
-    );
+    const leader = this.#leader();
     if (leader === undefined) return;
     const { group, core } = leader.replica!.parts;
     const { configuration } = core.status();
@@ -154,6 +157,12 @@ export class Operator {
       changes,
       context: new Uint8Array(0),
     }, { timeoutMs: commandMs });
+  }
+
+  #leader(): Agent | undefined {
+    return this.#world.fleet.all.find((agent) =>
+      agent.running && agent.replica?.parts.group.leads === true
+    );
   }
 
   #raft(): Client<typeof Raft> {

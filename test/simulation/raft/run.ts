@@ -83,7 +83,8 @@ async function runPlan(world: RaftWorld, plan: RunPlan): Promise<RaftRun> {
 
   await until(world, "a cluster founds itself", foundedMs, () => world.agreed.revision > 1);
   disks.begin(simulation.nowMs);
-  new LeaderFaults(world).begin(simulation.nowMs);
+  const leaderFaults = new LeaderFaults(world);
+  leaderFaults.begin(simulation.nowMs);
   await simulation.run({ untilMs: Math.max(chaosUntilMs, simulation.nowMs) });
   while (history.operations.length < operationsMin && simulation.nowMs < chaosMostMs) {
     await simulation.run({ forMs: 1000 });
@@ -97,6 +98,7 @@ async function runPlan(world: RaftWorld, plan: RunPlan): Promise<RaftRun> {
   frozen?.heal();
   world.core = undefined;
   fleet.heal();
+  leaderFaults.hiccup();
   world.rests = true;
   await until(
     world,

@@ -8,7 +8,7 @@ import type { SweepTotals } from "./sweep.ts";
 const root = fileURLToPath(new URL("../../..", import.meta.url).href);
 
 /** What one process says of its seeds. */
-interface Share {
+export interface Share {
   readonly coverage: CoverageReport;
   readonly hashes: readonly (readonly [seed: number, hash: string])[];
   readonly failures: readonly (readonly [seed: number, message: string])[];
@@ -23,10 +23,17 @@ export interface SharedSweep {
   readonly totals: SweepTotals;
 }
 
-/** Runs seeds from 1 to `count` in so many processes of Bun. */
-export async function sweepShared(count: number, processes: number): Promise<SharedSweep> {
+export interface SharedSweepOptions {
+  /** The first seed. */
+  readonly from: number;
+  readonly count: number;
+  readonly processes: number;
+}
+
+/** Runs seeds, one after the other from `from` on, in so many processes of Bun. */
+export async function sweepShared(options: SharedSweepOptions): Promise<SharedSweep> {
   const shares = await Promise.all(
-    Array.from({ length: processes }, (_, at) => runShare(at, { count, processes })),
+    Array.from({ length: options.processes }, (_, at) => runShare(at, options)),
   );
   const coverage = new Coverage(marks);
   const hashes = new Map<number, string>();
@@ -48,13 +55,13 @@ export async function sweepShared(count: number, processes: number): Promise<Sha
 
 function runShare(
   at: number,
-  { count, processes }: { count: number; processes: number },
+  { from, count, processes }: SharedSweepOptions,
 ): Promise<Share> {
   const child = spawn(
     "node_modules/.bin/bun",
     [
       ...["--no-install", "scripts/simulate_raft.ts", "--json", "--keep-going"],
-      ...["--from", `${at + 1}`, "--count", `${count - at}`, "--step", `${processes}`],
+      ...["--from", `${from + at}`, "--count", `${count - at}`, "--step", `${processes}`],
     ],
     { cwd: root, stdio: ["ignore", "pipe", "pipe"] },
   );

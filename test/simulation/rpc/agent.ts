@@ -20,12 +20,15 @@ import { perform } from "./operations.ts";
 import { drawOperation, type RunPlan } from "./plan.ts";
 import { simulatedHandlers, sleep } from "./service.ts";
 import { checkSigns } from "./signs.ts";
+import { limitStop } from "../stop_limit.ts";
 
 export const meshPort = 7946;
 /** How often each machine looks at its own state. */
 const checkEveryMs = 200;
 /** A stop may take this much longer than its drain: files are closed, timers are late. */
 const stopSlackMs = 300;
+/** Clients get so long to notice a stop, whatever the drain. */
+const partingMs = 1_000;
 
 /** What all agents of a run share. */
 export interface World {
@@ -106,19 +109,20 @@ export class Agent {
     }
     let stopped = false;
     const { drain_timeout } = this.world.plan.rpc.get(this.name)!;
-    // Without anything under way there is nothing to drain.
+    // Without anything under way only the clients are waited for: they must know that it leaves.
     const isIdle =
       [...observer.open].every(({ side, link, paused }) =>
         side === "client" || (!paused && link.machine.callCount === 0 &&
           link.machine.output.queuedBytes === 0)
       ) && !this.process.stuck;
-    const boundMs = (isIdle ? 0 : drain_timeout) + stopSlackMs;
-    const timer = this.runtime.clock.timer(boundMs, () => {
+    const waitMs = isIdle ? Math.min(partingMs, drain_timeout) : drain_timeout;
+    const boundMs = waitMs + stopSlackMs;
+    const limit = limitStop(this.runtime.clock, boundMs, () => {
       ledger.verdict.check(stopped, "a node stops within its drain", () => this.name);
-    }, undefined);
+    });
     await node.stop();
     stopped = true;
-    timer.cancel();
+    limit.cancel();
     this.#stopping = false;
     ledger.verdict.check(
       node.state === "stopped" && node.status().modules.rpc.calls === 0,

@@ -7,6 +7,7 @@ import {
   cpSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
@@ -15,7 +16,7 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { applyPatch, parsePatch } from "../patch.ts";
+import { applyPatch, parsePatch, type Patch } from "../patch.ts";
 import type { Caught } from "../runner.ts";
 import type { Mutation } from "../table.ts";
 import { raftMutations } from "./table.ts";
@@ -28,12 +29,37 @@ const script = "scripts/simulate_raft.ts";
 /** A mutation may make the simulator run in circles: then it is found, too. */
 const limitMs = 600_000;
 
+/** The names of the patches beside this file, sorted. */
+export function patchNames(): string[] {
+  const patches = readdirSync(here).filter((name) => name.endsWith(".patch"));
+  return patches.map((name) => name.slice(0, -".patch".length)).sort();
+}
+
+/** Why mutations cannot be put into the source as it is; empty when all can. */
+export function staleMutations(chosen: readonly Mutation[] = raftMutations): string[] {
+  return chosen.flatMap((mutation) => {
+    try {
+      const patch = patchOf(mutation);
+      applyPatch(patch, readFileSync(join(root, patch.path), "utf8"));
+      return [];
+    } catch (error) {
+      return [`${mutation.name}: ${error instanceof Error ? error.message : String(error)}`];
+    }
+  });
+}
+
+function patchOf({ name }: Mutation): Patch {
+  return parsePatch(readFileSync(join(here, `${name}.patch`), "utf8"));
+}
+
 /** Runs these mutations; `tell` gets each result as it comes. The answer is in the table's order. */
 export async function runRaftMutations(
   processes: number,
   chosen: readonly Mutation[] = raftMutations,
   tell: (caught: Caught) => void = () => {},
 ): Promise<Caught[]> {
+  const stale = staleMutations(chosen);
+  if (stale.length > 0) throw new Error(`mutations that do not apply: ${stale.join("\n")}`);
   const results = new Map<Mutation, Caught>();
   const queue = [...chosen];
   const work = async (): Promise<void> => {
@@ -62,14 +88,10 @@ function makeScratch(): string {
 }
 
 async function runMutation(scratch: string, mutation: Mutation): Promise<Caught> {
-  const patch = parsePatch(readFileSync(join(here, `${mutation.name}.patch`), "utf8"));
+  const patch = patchOf(mutation);
   const path = join(scratch, patch.path);
   const original = readFileSync(path, "utf8");
-  try {
-    writeFileSync(path, applyPatch(patch, original));
-  } catch (error) {
-    throw new Error(`the mutation ${mutation.name} does not apply`, { cause: error });
-  }
+  writeFileSync(path, applyPatch(patch, original));
   try {
     return await judge(scratch, mutation);
   } finally {
@@ -78,9 +100,10 @@ async function runMutation(scratch: string, mutation: Mutation): Promise<Caught>
 }
 
 function judge(scratch: string, mutation: Mutation): Promise<Caught> {
+  const { from = 1, seedsMax } = mutation;
   const child = spawn(
     join(root, "node_modules/.bin/bun"),
-    ["--no-install", script, "--from", "1", "--count", `${mutation.seedsMax}`],
+    ["--no-install", script, "--from", `${from}`, "--count", `${seedsMax}`],
     { cwd: scratch, stdio: ["ignore", "pipe", "pipe"], timeout: limitMs },
   );
   let output = "";
@@ -93,7 +116,7 @@ function judge(scratch: string, mutation: Mutation): Promise<Caught> {
       const found = /^seed (\d+): ([^\n]*)/m.exec(output);
       if (found !== null) {
         const invariant = found[2].split(": ")[0];
-        return resolve({ mutation, seeds: Number(found[1]), invariant });
+        return resolve({ mutation, seeds: Number(found[1]) - from + 1, invariant });
       }
       const last = errors.trim().split("\n").at(-1) ?? "";
       const invariant = code === 0 ? "" : `the run ended with ${code}: ${last}`;

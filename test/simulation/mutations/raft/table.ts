@@ -6,14 +6,14 @@ import type { Mutation } from "../table.ts";
 
 export const raftMutations: readonly Mutation[] = [
   { name: "vote_before_sync", bug: "a vote is sent before it is durable (2)", seedsMax: 10 },
-  { name: "vote_not_stored", bug: "the vote is not part of what must be synced (2)", seedsMax: 20 },
+  { name: "vote_not_stored", bug: "the vote is not part of what must be synced (2)", seedsMax: 60 },
   { name: "second_vote", bug: "a voter gives its vote away again (2)", seedsMax: 20 },
-  { name: "freshness_by_length", bug: "a longer log counts as newer (6)", seedsMax: 40 },
-  { name: "candidate_unheard", bug: "a leader behind a term is never told (22)", seedsMax: 40 },
+  { name: "freshness_by_length", bug: "a longer log counts as newer (6)", seedsMax: 200 },
+  { name: "candidate_unheard", bug: "a leader behind a term is never told (22)", seedsMax: 200 },
   {
     name: "commit_older_term",
     bug: "entries of older terms are committed by counting (1)",
-    seedsMax: 40,
+    seedsMax: 100,
   },
   {
     name: "acknowledged_before_sync",
@@ -27,8 +27,8 @@ export const raftMutations: readonly Mutation[] = [
   },
   {
     name: "append_cuts_matching",
-    bug: "an old append cuts off entries that match (4)",
-    seedsMax: 20,
+    bug: "an append cuts off what matches behind its end (4)",
+    seedsMax: 40,
   },
   {
     name: "heartbeat_commits_too_much",
@@ -38,23 +38,23 @@ export const raftMutations: readonly Mutation[] = [
   {
     name: "rewritten_entry_counts",
     bug: "an older write acknowledges an entry that was rewritten (26)",
-    seedsMax: 60,
+    seedsMax: 100,
   },
   {
     name: "full_window_stalls",
     bug: "a full window lets nothing through, and what was lost is never asked (21)",
-    seedsMax: 20,
+    seedsMax: 100,
   },
   {
     name: "read_before_own_commit",
     bug: "a new leader answers reads before its first commit (7)",
-    seedsMax: 40,
+    seedsMax: 80,
   },
-  { name: "read_without_a_round", bug: "a leader that is cut off answers reads (9)", seedsMax: 20 },
+  { name: "read_without_a_round", bug: "a leader that is cut off answers reads (9)", seedsMax: 60 },
   {
     name: "lease_outlives_a_pause",
     bug: "a lease counts on after the process stood still (10)",
-    seedsMax: 60,
+    seedsMax: 200,
   },
   {
     name: "change_before_own_commit",
@@ -81,8 +81,17 @@ export const raftMutations: readonly Mutation[] = [
     bug: "a snapshot counts as durable before its sync (19)",
     seedsMax: 40,
   },
+  {
+    name: "learner_refuses_to_vote",
+    bug: "who does not know of its promotion refuses its vote (14)",
+    seedsMax: 150,
+  },
   { name: "sync_left_out", bug: "the log is not synced at all (3)", seedsMax: 5 },
-  { name: "sync_retried", bug: "a failed sync is tried again", seedsMax: 60 },
+  {
+    name: "write_failure_ignored",
+    bug: "a write that failed counts as durable",
+    seedsMax: 60,
+  },
   {
     name: "segment_released_early",
     bug: "a segment is given away that is still needed",
@@ -91,7 +100,7 @@ export const raftMutations: readonly Mutation[] = [
   {
     name: "damage_taken_for_a_torn_tail",
     bug: "damage in the middle is cut off like a torn tail",
-    seedsMax: 100,
+    seedsMax: 200,
   },
   { name: "name_not_synced", bug: "the name of a new segment is not durable", seedsMax: 40 },
   { name: "retry_applied_twice", bug: "a repeated command is applied again (24)", seedsMax: 10 },
@@ -113,12 +122,17 @@ export const raftMutations: readonly Mutation[] = [
   {
     name: "read_before_applied",
     bug: "a read does not wait until its index is applied",
-    seedsMax: 20,
+    seedsMax: 40,
   },
   {
     name: "forwarded_twice",
     bug: "a forwarded proposal of unknown outcome is proposed again",
-    seedsMax: 20,
+    seedsMax: 60,
+  },
+  {
+    name: "unknown_is_denied",
+    bug: "of what is in the log it is said that it will not happen (25)",
+    seedsMax: 100,
   },
   { name: "local_reads", bug: "a node answers from what it has applied", seedsMax: 10 },
   {

@@ -6,14 +6,18 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { armBan, liftBan, realNow as now } from "./ban.ts";
-import { formatCaught } from "./mutations/runner.ts";
-import { runRaftMutations } from "./mutations/raft/runner.ts";
+import { type Caught, formatCaught } from "./mutations/runner.ts";
+import { patchNames, staleMutations } from "./mutations/raft/runner.ts";
 import { raftMutations } from "./mutations/raft/table.ts";
+import { Coverage } from "../../src/runtime/sim/coverage.ts";
+import { runScript } from "./raft/child.ts";
 import { runDuplicate } from "./raft/duplicate.ts";
 import { raftHashes } from "./raft/hashes.ts";
 import { runPowerLoss } from "./raft/power_loss.ts";
-import { sweepShared } from "./raft/shares.ts";
+import { marks } from "./raft/marks.ts";
+import type { Share } from "./raft/shares.ts";
 import { formatTotals, sweep } from "./raft/sweep.ts";
+import { show } from "./show.ts";
 
 const isBun = "bun" in process.versions;
 const seeds = 300;
@@ -61,15 +65,17 @@ function checkHashes(hashes: ReadonlyMap<number, string>): void {
 
 test("raft: whole nodes keep every invariant under 300 seeds of faults", {
   skip: isBun ? false : "the seeds run in processes of Bun, once is enough",
-}, async () => {
-  liftBan();
-  const { coverage, hashes, failures, totals } = await sweepShared(seeds, processes);
-  armBan();
+}, () => {
+  const { hashes, failures, totals, ...found } = runScript(
+    ["--count", `${seeds}`, "--processes", `${processes}`],
+  ) as Share;
+  const coverage = new Coverage(marks);
+  coverage.add(found.coverage);
   console.log(coverage.toString());
-  console.log(formatTotals(totals, failures.size));
-  for (const [seed, message] of failures) assert.fail(`seed ${seed}: ${message}`);
+  show(`raft: ${formatTotals(totals, failures.length)}`);
+  assert.deepEqual(failures, []);
   assert.equal(totals.seeds, seeds);
-  checkHashes(hashes);
+  checkHashes(new Map(hashes));
   coverage.assertCovered(faults);
 });
 
@@ -78,7 +84,7 @@ test("raft: the other engine gives the same traces", {
 }, async () => {
   const { hashes, failures, totals } = await sweep({ seeds: raftHashes.keys(), now });
   for (const error of failures.values()) throw error;
-  console.log(formatTotals(totals, failures.size));
+  show(`raft: ${formatTotals(totals, failures.size)}`);
   checkHashes(hashes);
 });
 
@@ -108,14 +114,19 @@ test("raft: a copy of a data directory disturbs nobody, and is told of", async (
   assert.ok(lines.some((line) => line.includes("two processes run with one node id")), `${lines}`);
 });
 
+test("raft: every row of the table of bugs has a patch that applies, every patch a row", () => {
+  const names = raftMutations.map(({ name }) => name);
+  assert.deepEqual([...names].sort(), patchNames());
+  assert.ok(names.length >= 20);
+  assert.deepEqual(staleMutations(), []);
+});
+
 test("raft: bugs that are put back are caught", {
   skip: isBun ? false : "the mutations run in processes of Bun, once is enough",
-}, async () => {
-  assert.ok(raftMutations.length >= 20);
-  liftBan();
-  const caught = await runRaftMutations(processes);
-  armBan();
-  console.log(formatCaught(caught));
+}, () => {
+  const caught = runScript(["--mutations", "--processes", `${processes}`]) as Caught[];
+  show(`raft: seeds until a bug was caught\n${formatCaught(caught)}`);
+  assert.equal(caught.length, raftMutations.length);
   const missed = caught.filter(({ seeds: found }) => found === undefined);
   assert.deepEqual(missed.map(({ mutation, invariant }) => [mutation.name, invariant]), []);
 });
