@@ -40,6 +40,9 @@ export async function withCluster<T>(
   }
 }
 
+/** Before memory is looked at: what a collector is about to give back is not what the data need. */
+export const settleMs = 5000;
+
 /** One list of values for each peer. */
 export interface Both<T> {
   readonly covey: T[];

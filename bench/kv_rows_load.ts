@@ -1,7 +1,8 @@
 /** Rows of steady load: puts, gets, memory after them, bytes written for them. */
 import { readFileSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { type Bench, type Both, both, type Group, withCluster } from "./kv_bench.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type Bench, type Both, both, type Group, settleMs, withCluster } from "./kv_bench.ts";
 import type { BenchCluster } from "./kv_peers.ts";
 import { median, medianRatio, megabytes, milliseconds, perSecond, type Row } from "./kv_table.ts";
 import type { WorkWindow } from "./kv_work.ts";
@@ -111,6 +112,7 @@ export const puts: Group = {
               bytesPerPut: bytes / cluster.nodes.length / result.operations,
             });
           }
+          await sleep(settleMs);
           rss[peer.name].push(largestRssKB(cluster));
         });
       }

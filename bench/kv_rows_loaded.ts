@@ -1,6 +1,6 @@
 /** Rows of a store that holds much: memory, restart, and what bulk work does to puts meanwhile. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Bench, both, type Group, withCluster } from "./kv_bench.ts";
+import { type Bench, both, type Group, settleMs, withCluster } from "./kv_bench.ts";
 import type { LoadProcess } from "./kv_commands.ts";
 import { type BenchCluster, type BenchNode, CoveyCluster } from "./kv_peers.ts";
 import { StallWatch } from "./kv_stalls.ts";
@@ -9,8 +9,6 @@ import type { WorkResult } from "./kv_work.ts";
 
 const keys = 200_000;
 const fillClients = 64;
-/** What a collector may still give back is not what the data need. */
-const settleMs = 5000;
 
 const loadedMeasure = "200,000 keys × 256 B loaded: RSS per node, the largest";
 const overwrittenMeasure = "the same after 1,000,000 overwrites with auto-compaction";
