@@ -62,8 +62,8 @@ export class ServerLink extends Link<CallOf> implements ServerEvents<RoutedMetho
   #handshake: Timer | undefined = undefined;
   #early: Uint8Array[] | undefined = undefined;
   #draining = false;
-  /** Answers that had come when the goodbye was said. */
-  #pongs = 0;
+  /** So many answers tell that the goodbye was read. */
+  #pongsWanted = 0;
   /** Handlers that have not come back, those whose call is over included. */
   #running = 0;
   /** Of the method whose handler was entered last. */
@@ -142,14 +142,14 @@ export class ServerLink extends Link<CallOf> implements ServerEvents<RoutedMetho
   announce(): void {
     if (!this.machine.extended) return this.drain();
     this.machine.announce();
-    this.#pongs = this.machine.pongs;
     this.machine.ping(this.clock.monotonicMs());
+    this.#pongsWanted = this.machine.pings;
     this.flush();
   }
 
   /** What a covey client sent before it knew has come; more will not. */
   get hasParted(): boolean {
-    return !this.machine.extended || this.machine.pongs > this.#pongs;
+    return !this.machine.extended || this.machine.pongs >= this.#pongsWanted;
   }
 
   /** Refuses new calls, tells a covey client, lets what runs finish, and closes after it. */

@@ -39,6 +39,29 @@ memoryTest(
   },
 );
 
+memoryTest("the answer to an older ping does not say that the goodbye was read", async (stage) => {
+  const { server, address } = await stage.serve({
+    limits: { keepaliveIntervalMs: 1_000, keepaliveTimeoutMs: 60_000 },
+  });
+  const covey = await stage.raw(address);
+  await covey.sayHello();
+  await stage.clock.advance(2_500);
+  assert.equal((await covey.next()).type, ping);
+  let isParted = false;
+  const parted = server.announce(5_000).then(() => isParted = true);
+  await turns();
+  assert.deepEqual((await covey.take(2)).map(({ type }) => type), [goaway, ping]);
+  covey.send(frame(1, pong, 0));
+  await turns();
+  await stage.clock.advance(100);
+  assert.equal(isParted, false);
+  covey.send(frame(1, pong, 0));
+  await turns();
+  await stage.clock.advance(10);
+  await parted;
+  await server.stop(1_000);
+});
+
 memoryTest("a goodbye that nobody answers takes no longer than it may", async (stage) => {
   const { server, address } = await stage.serve();
   const covey = await stage.raw(address);

@@ -15,8 +15,12 @@ import { assert } from "../../base/assert.ts";
 import { type Call, CallKind, Flow, messageOverheadBytes } from "./call.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { Status } from "./envelope.ts";
-import type { ConnectionEvents, ConnectionLimits, LimitName } from "./limits.ts";
-import { exhausted } from "./limits.ts";
+import {
+  type ConnectionEvents,
+  type ConnectionLimits,
+  exhausted,
+  type LimitName,
+} from "./limits.ts";
 import { fullest, isOverfull, OverfullStreams } from "./overfull.ts";
 import { Flag, FrameDecoder, type FrameSink, FrameType, readUint32 } from "./frame.ts";
 import { FrameOutput } from "./frame_output.ts";
@@ -55,16 +59,12 @@ export abstract class Connection<C extends Call> extends FrameOutput<C> implemen
   #broken = false;
   /** When a ping was sent that has no answer yet; -Infinity when none is out. */
   pingSentMs = -Infinity;
+  pings = 0;
   pongs = 0;
   /** When the peer was last heard. */
   heardMs = 0;
 
-  constructor(
-    limits: ConnectionLimits,
-    pool: BufferPool,
-    slab: Slab,
-    events: ConnectionEvents<C>,
-  ) {
+  constructor(limits: ConnectionLimits, pool: BufferPool, slab: Slab, events: ConnectionEvents<C>) {
     super(limits, pool);
     this.#slab = slab;
     this.#events = events;
@@ -225,6 +225,7 @@ export abstract class Connection<C extends Call> extends FrameOutput<C> implemen
   ping(nowMs: number): void {
     assert(this.agreed, "pings are sent to peers that agreed to them");
     if (this.pingSentMs === -Infinity) this.pingSentMs = nowMs;
+    this.pings++;
     this.writeFrame(1, FrameType.ping, 0, none);
   }
 
