@@ -87,7 +87,7 @@ export class RemoteGroup<Result> implements RaftGroup<Result> {
     const { clock } = host;
     const deadlineMs = clock.monotonicMs() + (options.timeoutMs ?? host.options.requestMs);
     const encoded = encodeMachineData(data);
-    for (let tried = 1;; tried++) {
+    for (let tried = 0, rounds = 0;;) {
       const timeoutMs = deadlineMs - clock.monotonicMs();
       if (timeoutMs <= 0) throw tooLate(false);
       const member = this.#members[this.#at % this.#members.length];
@@ -103,19 +103,18 @@ export class RemoteGroup<Result> implements RaftGroup<Result> {
         throw new CoveyError(Code.resourceExhausted, forwarded.why, { sent: false });
       }
       this.#at++;
-      if (tried % this.#members.length !== 0) continue;
-      if (tried > this.#members.length) {
+      if (++tried < this.#members.length) continue;
+      tried = 0;
+      // Who is named as the leader may be leaving: nobody is asked again and again without a pause.
+      if (rounds++ > 0) {
         await new Promise<void>((resolve) => clock.timer(retryMs, () => resolve(), undefined));
       }
-      if (await this.#look(host, Math.min(askMs, timeoutMs), options.signal)) tried = 0;
+      await this.#look(host, Math.min(askMs, timeoutMs), options.signal);
     }
   }
 
-  /**
-   * Asks the nodes that kept the group, then all others of the cluster, who keeps it now. True when
-   * somebody said who leads.
-   */
-  async #look(host: RaftHost, timeoutMs: number, signal?: AbortSignal): Promise<boolean> {
+  /** Asks the nodes that kept the group, then all others of the cluster, who keeps it now. */
+  async #look(host: RaftHost, timeoutMs: number, signal?: AbortSignal): Promise<void> {
     const asked = new Set<string>([host.nodeId]);
     for (const member of [...this.#members, ...this.#cluster.root?.members.all ?? []]) {
       if (asked.has(member.nodeId)) continue;
@@ -127,13 +126,12 @@ export class RemoteGroup<Result> implements RaftGroup<Result> {
         this.#members = peers.map(fromWire);
         this.#leader = this.#members.find(({ replica }) => replica === Number(leader));
         this.#at = this.#leader === undefined ? 0 : this.#members.indexOf(this.#leader);
-        return this.#leader !== undefined;
+        return;
       } catch (error) {
         // It is down, or keeps nothing of the group: another one may know.
         if (!(error instanceof CoveyError) || signal?.aborted) throw error;
       }
     }
-    return false;
   }
 
   async barrier(options?: RequestOptions): Promise<void> {

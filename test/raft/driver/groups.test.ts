@@ -304,3 +304,29 @@ test("a program's handle of a group elsewhere follows the group, and becomes its
   await lab.wait(handle.barrier());
   await lab.wait(handle.propose(commandBytes("here")));
 });
+
+test("a leader elsewhere that takes nothing any more is not asked without a pause", async () => {
+  const lab = new Lab();
+  await lab.found("a", "b");
+  const { groups } = await place(lab, lab.alive, "some", { replicas: 1 });
+  const keeper = lab.alive.find(({ name }) => groups.has(name))!;
+  const outside = lab.alive.find(({ name }) => !groups.has(name))!;
+  const record = outside.cluster.groups!.record("some")!;
+  const { cluster } = outside;
+  const machine = new TestMachine();
+  const handle = new RemoteGroup<TestResult>({ cluster, machine, record, id: record.id });
+  await lab.wait(handle.propose(commandBytes("taken")));
+  await lab.wait(keeper.cluster.host!.drain.run(0));
+  const host = cluster.host!;
+  const forward = host.forward.bind(host);
+  let asked = 0;
+  host.forward = (...request) => {
+    asked++;
+    return forward(...request);
+  };
+  const { code } = await lab.failure(
+    handle.propose(commandBytes("too late"), { timeoutMs: 1_000 }),
+  );
+  assert.equal(code, Code.deadlineExceeded);
+  assert.ok(asked > 1 && asked < 15, `${asked} times in a second`);
+});
