@@ -5,7 +5,7 @@
 import type { Message } from "npm:@bufbuild/protobuf@2.17.0";
 import { assert } from "../base/assert.ts";
 import { Code, CoveyError } from "../base/error.ts";
-import type { MessageDecoder } from "./codec/decode.ts";
+import { type MessageDecoder, undecodable } from "./codec/decode.ts";
 import type { MessagePlan } from "./codec/plan.ts";
 import type { Call } from "./core/call.ts";
 import type { Link } from "./link.ts";
@@ -124,7 +124,9 @@ export class MessageReader<C extends Call> implements AsyncIterableIterator<Mess
         this.#done = true;
         this.#link.machine.dropInbox(this.#call);
         this.#owner.left();
-        throw new CoveyError(Code.internal, `malformed ${this.#plan.typeName}`, { cause: error });
+        throw new CoveyError(Code.internal, undecodable(this.#plan.typeName, error), {
+          cause: error,
+        });
       }
     }
     if (!flow.ended || this.#error !== undefined) return undefined;

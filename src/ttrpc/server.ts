@@ -64,8 +64,6 @@ export interface ServeOptions {
 
 /** How often connections are looked at for stalls and signs of life. */
 const sweepMs = 1000;
-/** How often it is looked who has read the goodbye. */
-const partingMs = 5;
 /** Buffers for output, shared by all connections of a server. */
 const bufferBytes = 64 << 10;
 const buffersFreeMax = 16;
@@ -81,6 +79,9 @@ export class RpcServer {
   readonly #stopWatching: () => void;
   #routes: RouteTable<RoutedMethod>;
   #sweep: Timer | undefined = undefined;
+  /** The goodbye was said. */
+  #isLeaving = false;
+  #allParted: (() => void) | undefined = undefined;
   #draining: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined =
     undefined;
 
@@ -112,6 +113,7 @@ export class RpcServer {
       identify,
       opened: (link) => this.#opened(link),
       gone: (link) => this.#gone(link),
+      parted: () => this.#parted(),
       handlerFailed: (path, error) => options.onHandlerError?.(path, error),
       onTask: options.onTask,
     };
@@ -160,14 +162,25 @@ export class RpcServer {
    * Resolves when it has come, or when the time is over.
    */
   async announce(limitMs: number): Promise<void> {
-    const { clock } = this.#options;
-    const untilMs = clock.monotonicMs() + limitMs;
     for (const listener of this.#listeners) listener.stop();
-    for (const link of this.#links) link.announce();
-    const wait = (): boolean => [...this.#links].some(({ hasParted }) => !hasParted);
-    while (wait() && clock.monotonicMs() < untilMs) {
-      await new Promise<void>((resolve) => clock.timer(partingMs, () => resolve(), undefined));
-    }
+    this.#isLeaving = true;
+    for (const link of [...this.#links]) link.announce();
+    if (!this.#isParting) return;
+    let limit: Timer | undefined;
+    await new Promise<void>((resolve) => {
+      this.#allParted = resolve;
+      limit = this.#options.clock.timer(limitMs, resolve, undefined);
+    });
+    limit?.cancel();
+  }
+
+  get #isParting(): boolean {
+    for (const link of this.#links) if (link.isParting) return true;
+    return false;
+  }
+
+  #parted(): void {
+    if (!this.#isParting) this.#allParted?.();
   }
 
   /**
@@ -180,7 +193,8 @@ export class RpcServer {
       const promise = new Promise<void>((done) => resolve = done);
       this.#draining = { promise, resolve };
       for (const listener of this.#listeners) listener.stop();
-      for (const link of this.#links) link.drain();
+      for (const link of [...this.#links]) link.drain();
+      this.#parted();
       const deadline = this.#options.clock.timer(graceMs, (server) => server.#cutOff(), this);
       if (this.#links.size === 0) resolve();
       await promise;
@@ -198,6 +212,7 @@ export class RpcServer {
 
   #gone(link: ServerLink): void {
     this.#links.delete(link);
+    this.#parted();
     if (this.#links.size === 0) this.#draining?.resolve();
   }
 
@@ -207,7 +222,7 @@ export class RpcServer {
       this.counters.limitHits.connections++;
       this.counters.connectionsRefusedTotal++;
       link.refuse(unavailable("the server has too many connections"));
-    } else if (this.#draining !== undefined) {
+    } else if (this.#isLeaving || this.#isDraining) {
       link.drain();
     }
     this.#sweep ??= this.#options.clock.timer(sweepMs, sweepServer, this);

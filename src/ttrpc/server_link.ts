@@ -6,7 +6,7 @@ import type { Message } from "npm:@bufbuild/protobuf@2.17.0";
 import { Code, CoveyError } from "../base/error.ts";
 import { anonymous, type Identity } from "../base/identity.ts";
 import type { Clock, Connection, Peer, Timer } from "../runtime/port.ts";
-import type { MessageDecoder } from "./codec/decode.ts";
+import { type MessageDecoder, undecodable } from "./codec/decode.ts";
 import type { MessageEncoder } from "./codec/encode.ts";
 import { CallKind } from "./core/call.ts";
 import type { LimitName } from "./core/limits.ts";
@@ -47,6 +47,8 @@ export interface ServerSide {
   identify(peer: Peer): Identity | Promise<Identity>;
   opened(link: ServerLink): void;
   gone(link: ServerLink): void;
+  /** A client that was told to go elsewhere knows it. */
+  parted(): void;
   /** A handler threw something that is not a CoveyError. */
   handlerFailed(path: string, error: unknown): void;
   /** Told how long each chunk took; where it is missing, nobody looks at the clock. */
@@ -62,8 +64,8 @@ export class ServerLink extends Link<CallOf> implements ServerEvents<RoutedMetho
   #handshake: Timer | undefined = undefined;
   #early: Uint8Array[] | undefined = undefined;
   #draining = false;
-  /** So many answers tell that the goodbye was read. */
-  #pongsWanted = 0;
+  /** So many answers tell that the goodbye was read; Infinity when none was said. */
+  #pongsWanted = Infinity;
   /** Handlers that have not come back, those whose call is over included. */
   #running = 0;
   /** Of the method whose handler was entered last. */
@@ -110,6 +112,9 @@ export class ServerLink extends Link<CallOf> implements ServerEvents<RoutedMetho
   override received(chunk: Uint8Array): void {
     if (this.#handshake === undefined) this.#read(chunk);
     else (this.#early ??= []).push(chunk.slice());
+    if (this.machine.pongs < this.#pongsWanted) return;
+    this.drain();
+    this.#server.parted();
   }
 
   /** The clock is asked once before and once after, however many calls the chunk begins. */
@@ -147,14 +152,15 @@ export class ServerLink extends Link<CallOf> implements ServerEvents<RoutedMetho
     this.flush();
   }
 
-  /** What a covey client sent before it knew has come; more will not. */
-  get hasParted(): boolean {
-    return !this.machine.extended || this.machine.pongs >= this.#pongsWanted;
+  /** A goodbye was said, and what a covey client sent before it knew may still come. */
+  get isParting(): boolean {
+    return this.#pongsWanted < Infinity;
   }
 
   /** Refuses new calls, tells a covey client, lets what runs finish, and closes after it. */
   drain(): void {
     this.#draining = true;
+    this.#pongsWanted = Infinity;
     this.machine.drain();
     this.flush();
   }
@@ -199,9 +205,9 @@ export class ServerLink extends Link<CallOf> implements ServerEvents<RoutedMetho
       try {
         const { decoder, machine } = this.#server;
         input = decoder.decode(method.input, buffer, start, end, machine.slab);
-      } catch {
+      } catch (error) {
         // Go answers `internal` here; what exactly is malformed is the client's to know.
-        const message = `malformed ${method.input.typeName}`;
+        const message = undecodable(method.input.typeName, error);
         this.#end(call, context, { code: Code.internal, message, details: [] });
         return;
       }

@@ -2,6 +2,7 @@
 import type { DescMessage, Message } from "npm:@bufbuild/protobuf@2.17.0";
 import { Code, CoveyError } from "../base/error.ts";
 import type { Channel } from "./channel.ts";
+import { undecodable } from "./codec/decode.ts";
 import type { ClientLink } from "./client_link.ts";
 import type { MethodCodec } from "./method_codec.ts";
 import { PendingCall } from "./pending_call.ts";
@@ -76,5 +77,5 @@ export class SingleCall extends PendingCall {
 }
 
 function malformed(schema: DescMessage, cause: unknown): CoveyError {
-  return new CoveyError(Code.internal, `malformed ${schema.typeName}`, { cause, sent: true });
+  return new CoveyError(Code.internal, undecodable(schema.typeName, cause), { cause, sent: true });
 }

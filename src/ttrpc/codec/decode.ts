@@ -19,6 +19,15 @@ const numberBits = new DataView(new ArrayBuffer(8));
 
 type Fields = Record<string, unknown>;
 
+/** What to say of bytes that were not decoded; the cause is what the decoder threw. */
+export function undecodable(typeName: string, cause: unknown): string {
+  const most = cause instanceof Error
+    ? /recursion depth of (\d+)/.exec(cause.message)?.[1]
+    : undefined;
+  if (most === undefined) return `malformed ${typeName}`;
+  return `${typeName} is nested too deep: at most ${most} messages within each other`;
+}
+
 /** Decodes messages one after the other; it holds nothing of them between two calls. */
 export class MessageDecoder {
   #buffer: Uint8Array = none;

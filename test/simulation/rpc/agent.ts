@@ -116,9 +116,16 @@ export class Agent {
           link.machine.output.queuedBytes === 0)
       ) && !this.process.stuck;
     const waitMs = isIdle ? Math.min(partingMs, drain_timeout) : drain_timeout;
-    const boundMs = waitMs + stopSlackMs;
-    const limit = limitStop(this.runtime.clock, boundMs, () => {
+    const served = [...observer.open].find(({ side }) => side === "server")?.link.counters;
+    const callsBefore = served?.callsTotal ?? 0;
+    const { clock } = this.runtime;
+    const fail = (): void =>
       ledger.verdict.check(stopped, "a node stops within its drain", () => this.name);
+    let limit = limitStop(clock, waitMs + stopSlackMs, () => {
+      // What a client sent before it knew is taken, and has the whole drain; so has who got stuck.
+      if (isIdle && ((served?.callsTotal ?? 0) > callsBefore || this.process.stuck)) {
+        limit = limitStop(clock, drain_timeout, fail);
+      } else fail();
     });
     await node.stop();
     stopped = true;
