@@ -28,6 +28,12 @@ const roundMs = 250;
 /** Once there is a cluster that this node has to be added to, questions are only a reminder. */
 const waitingRoundMs = 5_000;
 const questionMs = 2_000;
+/** A start in which everybody is there says nothing; after so many rounds it is said who is not. */
+const silentRounds = 8;
+/** The same sentence is not written into the log again before. */
+const sayAgainMs = 3_600_000;
+/** Sentences that are remembered for that. */
+const saidMax = 64;
 
 export interface FoundingParts {
   readonly clock: Clock;
@@ -57,7 +63,11 @@ export class Founding {
   #foreign: string | undefined = undefined;
   #stopped = false;
   #wake: (() => void) | undefined = undefined;
-  #complaint = "";
+  /** Of each address, why the last question had no answer. */
+  readonly #silence = new Map<string, string>();
+  /** When each sentence was written into the log. */
+  readonly #said = new Map<string, number>();
+  #rounds = 0;
   /** What an operator has to see to, found in the present round of questions and in the last one. */
   #obstacle: string | undefined = undefined;
   #lastObstacle: string | undefined = undefined;
@@ -78,10 +88,15 @@ export class Founding {
     const { expect, join } = this.#parts;
     const found = this.found.map(({ name }) => name).join(", ");
     if (this.#record === undefined) {
-      const missing = join.filter((address) => !this.#at.has(address));
+      const missing = join.filter((address) => !this.#at.has(address)).map((address) => {
+        const why = this.#silence.get(address);
+        return why === undefined ? address : `${address} (${why})`;
+      });
       return `the cluster is being founded: found ${found}` +
         (expect > 0 ? ` of ${expect} nodes` : "") +
-        (missing.length > 0 ? `, no answer from ${missing.join(", ")}` : "");
+        (missing.length > 0
+          ? `, no answer from ${missing.join(", ")}`
+          : ", and cluster.join names nobody else");
     }
     const missing = this.#record.founders
       .filter(({ nodeId }) => nodeId !== this.#parts.self.nodeId && !this.#agreed.has(nodeId))
@@ -147,6 +162,9 @@ export class Founding {
         if (this.#isAgreed()) return this.#record;
       }
       this.#lastObstacle = this.#obstacle;
+      if (++this.#rounds >= silentRounds && this.#obstacle === undefined) {
+        this.#say("info", "this node waits to be part of a cluster", this.waitingFor);
+      }
       await this.#pause(this.#foreign === undefined ? roundMs : waitingRoundMs);
     }
     return undefined;
@@ -174,16 +192,14 @@ export class Founding {
       this.#channels.set(address, channel);
     }
     try {
-      return await createClient(Transport, channel).identify(
+      const answer = await createClient(Transport, channel).identify(
         { asker: this.founder },
         { timeoutMs: questionMs },
       );
+      this.#silence.delete(address);
+      return answer;
     } catch (error) {
-      const { rawMessage } = CoveyError.from(error);
-      if (this.#complaint !== rawMessage && !this.#stopped) {
-        this.#complaint = rawMessage;
-        this.#parts.logger.info("waiting for the other founders", { why: rawMessage });
-      }
+      this.#silence.set(address, CoveyError.from(error).rawMessage);
       return undefined;
     }
   }
@@ -277,18 +293,26 @@ export class Founding {
     const isTheirs = own !== undefined &&
       answer.clusterId === clusterIdOf(founders.map(({ nodeId }) => nodeId));
     if (isTheirs) return { ...promised!, replica: own.replica, founders };
-    if (this.#foreign !== answer.clusterId) {
-      this.#foreign = answer.clusterId;
-      this.#parts.logger.warning("waiting to be added", { why: this.waitingFor });
-    }
+    this.#foreign = answer.clusterId;
+    this.#say("warning", "waiting to be added", this.waitingFor);
     return undefined;
   }
 
   #complain(why: string): void {
     this.#obstacle = why;
-    if (this.#complaint === why) return;
-    this.#complaint = why;
-    this.#parts.logger.error("the cluster cannot be founded like this", { why });
+    this.#say("error", "the cluster cannot be founded like this", why);
+  }
+
+  /** A node may wait for days, on a disk that wears. */
+  #say(level: "info" | "warning" | "error", message: string, why: string): void {
+    const { clock, logger } = this.#parts;
+    const nowMs = clock.monotonicMs();
+    const saidMs = this.#said.get(why);
+    if (this.#stopped || (saidMs !== undefined && nowMs - saidMs < sayAgainMs)) return;
+    this.#said.delete(why);
+    if (this.#said.size >= saidMax) this.#said.delete([...this.#said.keys()][0]);
+    this.#said.set(why, nowMs);
+    logger[level](message, { why });
   }
 
   #pause(ms: number): Promise<void> {

@@ -272,3 +272,29 @@ test("a founder's promise outlives its restart: it founds no other cluster", asy
   lab.start("a", "b");
   await works(lab, names);
 });
+
+test("who waits for founders says for whom, and is not heard again for an hour", async () => {
+  const lab = new Lab();
+  const names = ["a", "b", "c"];
+  const join = names.map(addressOf);
+  lab.define("a", { join, expect: 3 });
+  lab.define("d", { join: [addressOf("d")], expect: 3 });
+  lab.start("a", "d");
+  await lab.pass(600_000);
+  const waiting = (name: string): string[] =>
+    (lab.lines.get(name) ?? []).filter(({ message }) => message.includes("waits to be part"))
+      .map(({ fields }) => String(fields?.why));
+  assert.equal(waiting("a").length, 1, waiting("a").join("\n"));
+  assert.match(
+    waiting("a")[0],
+    /found a of 3 nodes, no answer from tcp:\/\/b:\d+ \(.+\), tcp:\/\/c:/,
+  );
+  assert.deepEqual(waiting("d").length, 1);
+  assert.match(waiting("d")[0], /found d of 3 nodes, and cluster.join names nobody else/);
+  await lab.pass(3_600_000);
+  assert.ok(waiting("a").length <= 3);
+  lab.define("b", { join, expect: 3 });
+  lab.define("c", { join, expect: 3 });
+  lab.start("b", "c");
+  await lab.leader(names);
+});
