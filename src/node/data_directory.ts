@@ -50,9 +50,9 @@ export async function openDataDirectory(
     );
   }
   let lock: DiskLock;
-  let parents: string[];
+  let parents: Parent[];
   try {
-    parents = await parentsToSync(disk, path);
+    parents = await parentsOf(disk, path);
     await disk.makeDirectory(path, 0o700);
     lock = await disk.lock(`${path}/${lockFile}`);
   } catch (error) {
@@ -67,37 +67,53 @@ export async function openDataDirectory(
   }
 }
 
+/** A folder above the data directory. */
+interface Parent {
+  readonly path: string;
+  /** It was there before this start. */
+  readonly existed: boolean;
+}
+
 /**
- * The folders that get a new name when `path` is made: its parent, and theirs as far as they are
- * missing too. The nearest comes first.
+ * All folders above `path`, the nearest first. One that is there may have been made by a start that
+ * was killed before its name was durable.
  */
-async function parentsToSync(disk: Disk, path: string): Promise<string[]> {
-  const parents: string[] = [];
+async function parentsOf(disk: Disk, path: string): Promise<Parent[]> {
+  const parents: Parent[] = [];
+  let existed = false;
   for (let folder = path; folder !== "/" && folder !== ".";) {
     const slash = folder.lastIndexOf("/");
     folder = slash > 0 ? folder.slice(0, slash) : slash === 0 ? "/" : ".";
-    parents.push(folder);
-    try {
-      await disk.stat(folder);
-      break;
-    } catch (error) {
-      if (!(error instanceof DiskError)) throw error;
-      // What may not be looked at is there, and was not made here.
-      if (error.kind === "denied") break;
-      if (error.kind !== "not-found") throw error;
-    }
+    existed ||= await isThere(disk, folder);
+    parents.push({ path: folder, existed });
   }
   return parents;
 }
 
-/** Makes the names in these folders durable. One that may not be opened was not written to here. */
-async function syncParents(disk: Disk, parents: readonly string[]): Promise<void> {
-  for (const folder of parents) {
+async function isThere(disk: Disk, folder: string): Promise<boolean> {
+  try {
+    await disk.stat(folder);
+    return true;
+  } catch (error) {
+    if (!(error instanceof DiskError)) throw error;
+    // What may not be looked at is there, and was not made here.
+    if (error.kind === "denied") return true;
+    if (error.kind !== "not-found") throw error;
+    return false;
+  }
+}
+
+/**
+ * Makes the names in these folders durable. One above the nearest that was there has no new name from
+ * this start: where it may not be opened, or its file system has nothing to sync, nobody made one.
+ */
+async function syncParents(disk: Disk, parents: readonly Parent[]): Promise<void> {
+  const nearest = parents.findIndex(({ existed }) => existed);
+  for (let at = 0; at < parents.length; at++) {
     try {
-      await disk.syncDirectory(folder);
+      await disk.syncDirectory(parents[at].path);
     } catch (error) {
-      if (error instanceof DiskError && error.kind === "denied") return;
-      throw error;
+      if (!(error instanceof DiskError) || (error.kind !== "denied" && at <= nearest)) throw error;
     }
   }
 }
@@ -106,7 +122,7 @@ async function readOrMakeIdentity(
   disk: Disk,
   random: Random,
   path: string,
-  parents: readonly string[],
+  parents: readonly Parent[],
 ): Promise<string> {
   const file = `${path}/${identityFile}`;
   let bytes: Uint8Array;
@@ -126,7 +142,11 @@ async function readOrMakeIdentity(
     return nodeId;
   }
   const identity = parseIdentity(bytes);
-  if (typeof identity === "string") return identity;
+  if (typeof identity === "string") {
+    // What an earlier start made in here may not have a durable name yet, if it was killed.
+    await disk.syncDirectory(path);
+    return identity;
+  }
   if ("newer" in identity) {
     throw new CoveyError(
       Code.failedPrecondition,

@@ -32,7 +32,7 @@ import type { GroupOfAny } from "./group_types.ts";
 import { foundGroup, joinGroup, reopenGroup } from "./group_start.ts";
 import { identityProblem } from "./hello.ts";
 import { RaftHost } from "./host.ts";
-import type { Machine } from "./machine.ts";
+import type { Machine } from "../base/machine.ts";
 import { fromWire, type Member, toWire } from "./members.ts";
 import type { RaftOptions } from "./options.ts";
 import { Rediscovery } from "./rediscovery.ts";
@@ -126,6 +126,8 @@ export class Cluster<Result = any> {
   async start(): Promise<void> {
     const { disk, directory, join, expect } = this.#parts;
     const record = await readClusterRecord(disk, directory);
+    // A start that was killed may have left names in here that are not durable yet.
+    if (record !== undefined) await disk.syncDirectory(directory);
     if (record?.founded === true) return await this.#open(record);
     const alone = join.length === 0 && expect <= 1;
     if (alone && record === undefined) {
@@ -214,7 +216,11 @@ export class Cluster<Result = any> {
         : members !== undefined
         ? await joinGroup(parts, members)
         : await foundGroup(parts, record.founders);
-      if (!record.founded) await writeClusterRecord(disk, directory, { ...record, founded: true });
+      if (!record.founded) {
+        // The record says that there is a log: not before the name of its folder is durable.
+        await disk.syncDirectory(directory);
+        await writeClusterRecord(disk, directory, { ...record, founded: true });
+      }
       this.#record = { ...record, founded: true };
       this.#host = host;
       this.#root = group;

@@ -12,7 +12,7 @@ import { makeConfiguration } from "./core/configuration.ts";
 import { foundingLog } from "./core/founding.ts";
 import type { LogIndex } from "./core/types.ts";
 import { writeBeginning } from "./group_start.ts";
-import type { Machine } from "./machine.ts";
+import type { Machine } from "../base/machine.ts";
 import { Members } from "./members.ts";
 import type { RaftOptions } from "./options.ts";
 import { openStorage } from "./storage.ts";
@@ -57,6 +57,12 @@ export async function seedCluster(parts: SeedParts): Promise<string> {
     options,
   }, { durable: () => {}, failed: (error) => failure = error, space: () => {} });
   try {
+    if (storage.groups.has(rootGroup)) {
+      throw new CoveyError(
+        Code.failedPrecondition,
+        `${directory} was begun to be filled before: empty the folder, and restore again`,
+      );
+    }
     const { hardState, snapshot } = foundingLog(makeConfiguration([record.replica]));
     const index = machine.appliedIndex as LogIndex;
     await writeBeginning(
@@ -68,6 +74,8 @@ export async function seedCluster(parts: SeedParts): Promise<string> {
   } finally {
     await storage.log.close();
   }
+  // The record says that there is a log: not before the name of its folder is durable.
+  await disk.syncDirectory(directory);
   await writeClusterRecord(disk, directory, { ...record, founded: true });
   return record.clusterId;
 }

@@ -89,12 +89,12 @@ test("raft: the other engine gives the same traces", {
 });
 
 /** The power goes at every call of a disk, one run for each. */
-async function losePowerEverywhere(nodes: 1 | 3, torn: boolean): Promise<void> {
+async function losePowerEverywhere(nodes: 1 | 3, torn: boolean, killed = false): Promise<void> {
   const whole = await runPowerLoss({ nodes, call: Infinity, torn });
   assert.ok(whole.calls > 50, `${whole.calls} calls`);
   let losses = 0;
   for (let call = 1; call <= whole.calls; call++) {
-    if ((await runPowerLoss({ nodes, call, torn })).lost) losses++;
+    if ((await runPowerLoss({ nodes, call, torn, killed })).lost) losses++;
   }
   // After a loss the rest takes other ways: the last few calls may not be reached.
   assert.ok(losses > whole.calls * 0.9, `${losses} of ${whole.calls}`);
@@ -104,6 +104,9 @@ test("raft: a node alone loses nothing, whenever the power goes", () =>
   losePowerEverywhere(1, false));
 
 test("raft: nor where what was not synced is there in part", () => losePowerEverywhere(1, true));
+
+test("raft: nor where the power goes later than the process, which left names that are not durable", () =>
+  losePowerEverywhere(1, false, true));
 
 test("raft: nor does one of three", {
   skip: isBun ? false : "the same runs as under Bun, once is enough",

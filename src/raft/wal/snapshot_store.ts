@@ -67,6 +67,8 @@ export class SnapshotStore {
   static async open(disk: Disk, options: SnapshotStoreOptions): Promise<SnapshotStore> {
     const store = new SnapshotStore(disk, options);
     await makeDurably(disk, options.directory);
+    // Nor may the names in it be durable yet, and the log is compacted because of them.
+    await disk.syncDirectory(options.directory);
     for (const name of await disk.list(options.directory)) {
       const parsed = parseSnapshotName(name);
       if (parsed === undefined || parsed.partial) continue;

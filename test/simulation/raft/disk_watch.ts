@@ -69,7 +69,7 @@ export class DiskWatch {
   watch(disk: Disk): Disk {
     const process = ++this.#process;
     this.#open = false;
-    return {
+    const watched: Disk = {
       open: async (path, options) => {
         const file = await disk.open(path, options);
         if (options.write === true) this.#note();
@@ -78,17 +78,28 @@ export class DiskWatch {
           : this.#countWrites(file);
       },
       readFile: (path, bytesMax) => disk.readFile(path, bytesMax),
-      replaceFile: (path, bytes, mode) => this.#count(() => disk.replaceFile(path, bytes, mode)),
+      // Step by step, as the seam has it, so that each is a moment in which something may happen.
+      replaceFile: async (path, bytes, mode) => {
+        const temporary = `${path}.tmp-${this.writes}`;
+        const options = { write: true, create: true, truncate: true, mode };
+        const file = await watched.open(temporary, options);
+        await file.write(bytes, 0);
+        await file.sync();
+        await file.close();
+        await watched.rename(temporary, path);
+        await watched.syncDirectory(path.slice(0, path.lastIndexOf("/")));
+      },
       rename: (from, to) => this.#count(() => disk.rename(from, to)),
       remove: (path) => this.#count(() => disk.remove(path)),
       removeTree: (path) => this.#count(() => disk.removeTree(path)),
       list: (path) => disk.list(path),
-      makeDirectory: (path, mode) => disk.makeDirectory(path, mode),
+      makeDirectory: (path, mode) => this.#count(() => disk.makeDirectory(path, mode)),
       stat: (path) => disk.stat(path),
       syncDirectory: (path) => this.#count(() => disk.syncDirectory(path)),
       lock: (path) => disk.lock(path),
       freeBytes: (path) => disk.freeBytes(path),
     };
+    return watched;
   }
 
   #note(): void {

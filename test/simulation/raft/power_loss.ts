@@ -1,6 +1,7 @@
 /**
  * The power goes at one chosen call of one machine's disk, and comes back; then the rest of a small
- * workload runs. Repeated for every call there is, no moment is left out.
+ * workload runs. Or the process alone is killed there, and the power goes a while later, when what
+ * the first process left has been relied on. Repeated for every call there is, no moment is left out.
  */
 import { KV } from "../../../src/gen/covey/kv/v1/kv_pb.ts";
 import type { Runtime } from "../../../src/runtime/port.ts";
@@ -30,6 +31,8 @@ export interface PowerLossOptions {
   readonly call: number;
   /** Of what was not synced, parts may be on the disk. */
   readonly torn: boolean;
+  /** The process is killed there, and the power goes after two writes more. */
+  readonly killed?: boolean;
 }
 
 export interface PowerLossRun {
@@ -40,7 +43,7 @@ export interface PowerLossRun {
 
 /** Rejects with the first broken promise. */
 export async function runPowerLoss(options: PowerLossOptions): Promise<PowerLossRun> {
-  const { nodes, call, torn } = options;
+  const { nodes, call, torn, killed = false } = options;
   const simulation = createSimulation({
     seed: call === Infinity ? 0 : call,
     tornWriteChance: torn ? 0.8 : 0,
@@ -66,14 +69,21 @@ export async function runPowerLoss(options: PowerLossOptions): Promise<PowerLoss
       if (lost || count !== call) return;
       lost = true;
       simulation.at(simulation.nowMs, () => {
-        first.machine.losePower();
+        if (killed) first.machine.kill();
+        else first.machine.losePower();
         simulation.at(simulation.nowMs + downMs, () => first.machine.restart());
       });
+    };
+    let acknowledged = 0;
+    const written = (): void => {
+      if (!killed || !lost || ++acknowledged !== 2) return;
+      first.machine.losePower();
+      simulation.at(simulation.nowMs + downMs, () => first.machine.restart());
     };
     let done = false;
     simulation.machine("client", {
       boot: async (runtime) => {
-        await work(world, runtime);
+        await work(world, runtime, written);
         done = true;
         await new Promise<void>(() => {});
       },
@@ -89,7 +99,8 @@ export async function runPowerLoss(options: PowerLossOptions): Promise<PowerLoss
   } catch (error) {
     const what = error instanceof Error ? error.message : String(error);
     throw new Error(
-      `${nodes} nodes, power lost at call ${call} of the disk${torn ? ", torn" : ""}: ${what}`,
+      `${nodes} nodes, ${killed ? "killed" : "power lost"} at call ${call} of the disk` +
+        `${torn ? ", torn" : ""}: ${what}`,
       { cause: error },
     );
   } finally {
@@ -98,7 +109,7 @@ export async function runPowerLoss(options: PowerLossOptions): Promise<PowerLoss
 }
 
 /** Puts one value after the other until each is acknowledged, and reads everything. */
-async function work(world: RaftWorld, runtime: Runtime): Promise<void> {
+async function work(world: RaftWorld, runtime: Runtime, written: () => void): Promise<void> {
   const connections = new Connections(runtime);
   for (let at = 1; at <= puts + keys; at++) {
     const key = `k${at % keys}`;
@@ -115,6 +126,7 @@ async function work(world: RaftWorld, runtime: Runtime): Promise<void> {
       if (await ask(world, connections, { input, node: tries })) break;
       await sleep(runtime, 50);
     }
+    if (at <= puts) written();
   }
 }
 
