@@ -473,7 +473,7 @@ export class RaftHost implements GroupHost, PeerOwner, TickerOwner {
         message.type === MessageType.snapshot || !mayHear(this.#peers, group, { peer, message })
       ) continue;
       // A full disk must not end the process: the leader goes on with the others, and tries again.
-      if (message.entries.length > 0 && !this.log.takesEntries) continue;
+      if (message.entries.length > 0 && !this.log.hasRoomFor(message.entries)) continue;
       group.step(message);
     }
   }

@@ -23,6 +23,7 @@ import type { Recovered } from "./recovery.ts";
 import { createSegment } from "./rotation.ts";
 import type { SegmentFiles } from "./segment_files.ts";
 import type { SegmentWriter } from "./segment_writer.ts";
+import { Waiters } from "./waiters.ts";
 
 /** A group as far as it has been appended, which is ahead of what has been written. */
 interface Appended {
@@ -31,12 +32,6 @@ interface Appended {
   mark: number;
   /** A hard state that nobody waits for. */
   lazy: HardState | undefined;
-}
-
-interface Waiter {
-  readonly ticket: number;
-  readonly resolve: () => void;
-  readonly reject: (error: LogError) => void;
 }
 
 export interface LogParts {
@@ -48,8 +43,10 @@ export interface LogParts {
   readonly options: LogOptions;
 }
 
-/** Kept of the last segment: thousands of terms and votes. */
+/** Kept of the last segment, an eighth of it at most: thousands of terms and votes. */
 const votesBytes = 192 << 10;
+/** Entries of a new leader, and changes of the members. */
+const smallBytes = 1 << 10;
 /** Bytes that an entry takes at most beside its data. */
 const entryOverhead = 64;
 
@@ -71,7 +68,7 @@ export class WriteAheadLog {
   /** The newest ticket that somebody waits for. */
   #wanted = 0;
   #durable = 0;
-  #waiters: Waiter[] = [];
+  readonly #waiters = new Waiters();
   #running: Promise<void> | undefined;
   #maintaining: Promise<void> | undefined;
   /** Segments below this one are needed by nobody, durably. */
@@ -80,6 +77,8 @@ export class WriteAheadLog {
   #closing: Promise<void> | undefined;
   #space: SpaceState = "normal";
   #noRoom = false;
+  /** Of the batch that waits for a segment. */
+  #unplacedBytes = 0;
   #bytesWritten = 0;
   #batches = 0;
 
@@ -123,12 +122,19 @@ export class WriteAheadLog {
   }
 
   /**
-   * Whether entries may still be taken: there is room on the disk, or a spare segment, or much of
-   * the present one. What is left after that is for terms and votes.
+   * Whether these entries may still be taken: there is room on the disk, or they fit into the present
+   * segment or a spare. The end of the last one is kept for terms, votes, and the small entries that
+   * elections and changes of the members need.
    */
-  get takesEntries(): boolean {
-    return this.#space === "normal" || this.#parts.files.spares > 0 ||
-      this.#writer.fits(this.gatheredBytes + votesBytes);
+  hasRoomFor(entries: readonly { readonly data: Uint8Array }[]): boolean {
+    if (this.#space === "normal") return true;
+    const { files, options } = this.#parts;
+    const bytes = entries.reduce((sum, { data }) => sum + data.length + entryOverhead, 0);
+    const reserve = Math.min(votesBytes, options.segmentBytes / 8) / (bytes <= smallBytes ? 2 : 1);
+    const needed = this.#unplacedBytes + this.gatheredBytes + bytes + reserve;
+    if (this.#writer.fits(needed)) return true;
+    // Behind the new segment's header and checkpoint.
+    return files.spares > 0 && needed + reserve <= options.segmentBytes;
   }
 
   /** With `low`, new proposals are to be refused; what Raft itself must write still goes out. */
@@ -250,9 +256,7 @@ export class WriteAheadLog {
   whenDurable(ticket: number): Promise<void> {
     if (ticket <= this.#durable) return Promise.resolve();
     if (this.#ended !== undefined) return Promise.reject(this.#ended);
-    return new Promise((resolve, reject) => {
-      this.#waiters.push({ ticket, resolve, reject });
-    });
+    return this.#waiters.add(ticket);
   }
 
   /** Writes what waits, marks the end, and closes. The mark lets any later damage be recognized. */
@@ -274,7 +278,7 @@ export class WriteAheadLog {
         this.#fail(error);
       }
     }
-    this.#rejectWaiters(closed);
+    this.#waiters.reject(closed);
     await this.#writer.file.close();
   }
 
@@ -394,7 +398,9 @@ export class WriteAheadLog {
   }
 
   async #write(buffer: RecordBuffer): Promise<void> {
+    this.#unplacedBytes = buffer.length;
     if (!this.#writer.fits(buffer.length)) await this.#rotate(buffer.length);
+    this.#unplacedBytes = 0;
     await this.#put(buffer);
   }
 
@@ -430,10 +436,7 @@ export class WriteAheadLog {
     this.#durable = ticket;
     this.#maintain();
     this.#parts.owner.durable(ticket);
-    if (this.#waiters.length === 0) return;
-    const done = this.#waiters.filter((waiter) => waiter.ticket <= ticket);
-    this.#waiters = this.#waiters.filter((waiter) => waiter.ticket > ticket);
-    for (const { resolve } of done) resolve();
+    this.#waiters.durable(ticket);
   }
 
   #fail(error: unknown): void {
@@ -446,14 +449,8 @@ export class WriteAheadLog {
       ? error
       : new LogError(full ? "full" : "io", { file: this.#writer.path }, what, error);
     this.#ended = ended;
-    this.#rejectWaiters(ended);
+    this.#waiters.reject(ended);
     this.#parts.owner.failed(ended);
-  }
-
-  #rejectWaiters(error: LogError): void {
-    const waiters = this.#waiters;
-    this.#waiters = [];
-    for (const { reject } of waiters) reject(error);
   }
 
   // -------------------------------------------------------------------------------------------

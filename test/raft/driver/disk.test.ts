@@ -127,6 +127,29 @@ test("a leader with little room hands over, and does not lead while others can",
   lab.checkOperations();
 });
 
+test("case 27: a follower whose disk is full outlives large entries, and comes back", async () => {
+  for (let nth = 0; nth < 6; nth++) {
+    const lab = new Lab({
+      seed: nth + 1,
+      raft: { lowWaterBytes: 2 << 20, segmentBytes: 1 << 20 },
+    });
+    const names = ["a", "b", "c"];
+    const leader = await lab.found(...names);
+    await lab.put(leader, 3);
+    const [follower] = names.filter((name) => name !== leader.name);
+    const { disk } = lab.machine(follower);
+    disk.quotaBytes = disk.usedBytes() + nth * (250 << 10);
+    await lab.pass(10_000);
+    for (let round = 0; round < 12; round++) await lab.put(leader, 1, 300 << 10);
+    await lab.pass(5_000);
+    assert.ok(lab.machine(follower).running, String(lab.node(follower).fatal[0]));
+    disk.quotaBytes = 1 << 30;
+    await lab.pass(25_000);
+    await lab.converged();
+    lab.checkOperations();
+  }
+});
+
 test("when all have little room one of them leads, refuses writes and serves reads", async () => {
   const lab = new Lab({ raft: { lowWaterBytes: 1 << 20, segmentBytes: 64 << 10 } });
   const names = ["a", "b", "c"];
