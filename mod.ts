@@ -82,7 +82,7 @@ export type {
 export { KvMachine } from "./src/kv/core/kv_machine.ts";
 export type { FollowOptions, GroupOptions, NodeRaft, RaftGroup } from "./src/raft/node_raft.ts";
 export type { GroupObserver, LeaderHint, RequestOptions } from "./src/raft/group_types.ts";
-export type { Machine, MachineEntry, SnapshotSink, SnapshotSource } from "./src/raft/machine.ts";
+export type { Machine, MachineEntry, SnapshotSink, SnapshotSource } from "./src/base/machine.ts";
 export type { Observer } from "./src/raft/observer.ts";
 
 // RPC without a node.

@@ -48,6 +48,8 @@ export function leaseRoutes(): RouteMap<CliContext> {
   });
   return buildRouteMap<string, CliContext>({
     routes: { grant, revoke, "keep-alive": keepAlive, ttl, list },
+    // As etcdctl calls it.
+    aliases: { timetolive: "ttl" },
     docs: { brief: "Give keys a time to live" },
   });
 }

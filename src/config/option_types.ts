@@ -234,7 +234,7 @@ export interface RaftOptions {
    */
   readonly snapshot_log_bytes?: number | string;
   /**
-   * Entries kept in memory behind a snapshot, for followers that are slow. Default: "4MiB".
+   * Applied entries kept in memory, for followers that are a little behind. Default: "4MiB".
    * Allowed: a size with its unit from "64KiB" to "4GiB". A number counts bytes.
    */
   readonly catch_up_bytes?: number | string;

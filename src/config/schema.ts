@@ -284,7 +284,7 @@ export const keysSchema = z.strictObject({
       most: "4GiB",
     }),
     catch_up_bytes: size({
-      doc: "Entries kept in memory behind a snapshot, for followers that are slow.",
+      doc: "Applied entries kept in memory, for followers that are a little behind.",
       default: "4MiB",
       least: "64KiB",
       most: "4GiB",

@@ -166,7 +166,7 @@ export interface RaftConfig {
   readonly low_water_bytes: number;
   /** Log since the last snapshot after which the next one is taken. Bytes. */
   readonly snapshot_log_bytes: number;
-  /** Entries kept in memory behind a snapshot, for followers that are slow. Bytes. */
+  /** Applied entries kept in memory, for followers that are a little behind. Bytes. */
   readonly catch_up_bytes: number;
   /** Entries in one append to a follower; one entry always fits. Bytes. */
   readonly append_bytes_max: number;

@@ -372,6 +372,7 @@ export class KvClient implements AsyncDisposable {
       calls: this.#calls,
       lease: (options: LeaseOptions) => this.lease(options),
       watch: (key: Uint8Array, options: WatchOptions) => this.watch(key, options),
+      range: (key: Uint8Array, options: KvCallOptions) => this.range(key, options),
       transact: (transaction: KvTransaction, options?: KvCallOptions) =>
         this.transact(transaction, options),
     };

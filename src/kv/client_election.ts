@@ -4,6 +4,7 @@
  */
 import type { CallPlan, Calls } from "./client_calls.ts";
 import { Code, CoveyError } from "../base/error.ts";
+import { CompactedError } from "./client_error.ts";
 import type {
   CampaignOptions,
   KeyInput,
@@ -14,6 +15,7 @@ import type {
   KvLeadership,
   KvLease,
   KvLock,
+  KvRange,
   KvTransaction,
   KvTransactionResult,
   KvWatch,
@@ -29,6 +31,7 @@ export interface ElectionParts {
   readonly calls: Calls;
   lease(options: LeaseOptions): Promise<KvLease>;
   watch(key: Uint8Array, options: WatchOptions): KvWatch;
+  range(key: Uint8Array, options: KvCallOptions): Promise<KvRange>;
   transact(
     transaction: KvTransaction,
     options?: KvCallOptions,
@@ -77,23 +80,52 @@ async function held<T>(
   }
 }
 
-/** What is held by a lease of the caller's is lost when its key is gone. */
+/**
+ * What is held by a lease of the caller's is lost when its key is gone. At `revision` it was there.
+ */
 function followKey(parts: ElectionParts, key: Uint8Array, revision: number): FollowedKey {
   const lost = new AbortController();
-  const watch = parts.watch(key, { from: revision, withoutPuts: true });
+  const stopped = new AbortController();
+  const { signal } = stopped;
+  const gone = (): void =>
+    lost.abort(
+      new CoveyError(Code.aborted, "its key is gone: the lease ended, or somebody deleted it"),
+    );
   const follow = async (): Promise<void> => {
-    try {
-      const { done } = await watch.next();
-      if (done === true) return;
-      lost.abort(
-        new CoveyError(Code.aborted, "its key is gone: the lease ended, or somebody deleted it"),
-      );
-    } catch (error) {
-      lost.abort(CoveyError.from(error));
+    for (let from = revision;;) {
+      try {
+        const { done } = await parts.watch(key, { from, withoutPuts: true, signal }).next();
+        return done === true ? undefined : gone();
+      } catch (error) {
+        if (!(error instanceof CompactedError)) throw error;
+      }
+      // A stream was lost, and what came since cannot be told any more: the key says it itself.
+      const now = await newest(parts, key, signal);
+      if (now === undefined) continue;
+      const [entry] = now.entries;
+      if (entry === undefined || entry.createRevision > revision) return gone();
+      from = now.revision + 1;
     }
   };
-  void follow();
-  return { signal: lost.signal, stop: () => watch.close() };
+  follow().catch((error: unknown) => {
+    if (!signal.aborted) lost.abort(CoveyError.from(error));
+  }).finally(() => stopped.abort());
+  return { signal: lost.signal, stop: () => stopped.abort() };
+}
+
+/** Undefined when no node could say in time: whoever asks tries again. */
+async function newest(
+  parts: ElectionParts,
+  key: Uint8Array,
+  signal: AbortSignal,
+): Promise<KvRange | undefined> {
+  try {
+    return await parts.range(key, { signal });
+  } catch (thrown) {
+    const error = CoveyError.from(thrown);
+    if (error.code === Code.unavailable || error.code === Code.deadlineExceeded) return undefined;
+    throw error;
+  }
 }
 
 interface FollowedKey {

@@ -45,8 +45,11 @@ export function isStopped(error: CoveyError): boolean {
 
 /** The same error for whoever tried before and does not know what came of that. */
 export function withUnknownOutcome(error: CoveyError): CoveyError {
-  // What the store itself says about a command holds, however often it was sent.
-  if (!didNothing(error) || refusalOf(error) !== undefined) return error;
+  if (!didNothing(error)) return error;
+  // What the store itself says about a command holds, however often it was sent; but it keeps no
+  // refusal for want of room, and what was sent before may come when there is some.
+  const refusal = refusalOf(error);
+  if (refusal !== undefined && refusal !== "session_full") return error;
   const details = error.details.filter(({ typeUrl }) => typeUrl !== errorInfoType);
   return new CoveyError(error.code, error.rawMessage, { cause: error, details, sent: true });
 }

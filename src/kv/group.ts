@@ -6,7 +6,7 @@ import type { CoveyError } from "../base/error.ts";
 import type { Channel } from "../ttrpc/channel.ts";
 import type { Subscription } from "../runtime/port.ts";
 import type { KvResult } from "./core/result.ts";
-import type { MachineEntry } from "./core/machine.ts";
+import type { MachineEntry } from "../base/machine.ts";
 
 /** How long a request may take. */
 export interface RequestOptions {
@@ -72,6 +72,7 @@ export interface KvGroup {
    * - `unavailable`, `sent: false`: no leader within the time; nothing was proposed.
    * - `unavailable`, `sent: true`: the leader was lost meanwhile; it may have happened.
    * - `deadline_exceeded`, with `sent` likewise.
+   * - `unimplemented`, `sent: false`: the leader is of an older build and does not know the command.
    * - `resource_exhausted`: too much waits, or the disk is nearly full; nothing was proposed.
    * - `canceled`: by the signal; it may have happened.
    */

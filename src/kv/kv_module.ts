@@ -27,7 +27,7 @@ import { leaseHandlers } from "./lease_service.ts";
 import { LeaseKeeper } from "./lease_keeper.ts";
 import { localEndpoint } from "./client_endpoint.ts";
 import type { Logger } from "../base/log.ts";
-import type { MachineEntry } from "./core/machine.ts";
+import type { MachineEntry } from "../base/machine.ts";
 import { maintenanceHandlers } from "./maintenance_service.ts";
 import type { KvResult } from "./core/result.ts";
 import type { LocalCaller } from "../ttrpc/local_client.ts";
@@ -48,6 +48,8 @@ export interface KvModuleParts {
   /** For people. */
   readonly nodeName: string;
   readonly version: string;
+  /** Why there is no group yet, for people. */
+  readonly waitingFor?: () => string | undefined;
 }
 
 /** A service with what serves it. */
@@ -81,9 +83,12 @@ export class KvModule implements KvParts, GroupObserver {
   readonly forwarder: LeaseForwarder = new LeaseForwarder();
   readonly health: StoreHealth;
   readonly #random: Random;
+  readonly #waitingFor: (() => string | undefined) | undefined;
   readonly #upkeep: Upkeep;
   readonly #snapshots: Snapshots;
   readonly #services: readonly ServedService[];
+  /** Committed before the start, as far as this node's log says. */
+  #replayTo = 0;
   #group: KvGroup | undefined = undefined;
   #observing: Subscription | undefined = undefined;
   #leaderless: Timer | undefined = undefined;
@@ -93,6 +98,7 @@ export class KvModule implements KvParts, GroupObserver {
   constructor(parts: KvModuleParts) {
     this.clock = parts.clock;
     this.#random = parts.random;
+    this.#waitingFor = parts.waitingFor;
     this.logger = parts.logger;
     this.settings = settingsOf(parts.options ?? {});
     this.nodeName = parts.nodeName;
@@ -144,7 +150,18 @@ export class KvModule implements KvParts, GroupObserver {
 
   assertServing(): void {
     this.stopping.throwIfAborted();
-    if (this.#group === undefined) throw unavailable("the node is starting: try again");
+    if (this.#group === undefined) {
+      const why = this.#waitingFor?.();
+      throw unavailable(
+        why === undefined ? "the node is starting: try again" : `there is no store yet: ${why}`,
+      );
+    }
+  }
+
+  assertReplayed(): void {
+    this.assertServing();
+    if (this.attached.applied >= this.#replayTo) return;
+    throw unavailable("the node is reading its log again: try again, or ask another one");
   }
 
   assertRunning(): void {
@@ -159,6 +176,7 @@ export class KvModule implements KvParts, GroupObserver {
       throw new CoveyError(Code.internal, "a key-value module has one group");
     }
     this.#group = group;
+    this.#replayTo = group.committed;
     this.health.attach(group);
     this.#observing = group.observe(this);
     this.restored();

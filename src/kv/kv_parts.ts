@@ -29,6 +29,11 @@ export interface KvParts {
   /** Also while the node shuts down: what was done is told all the same. */
   readonly attached: KvGroup;
   assertServing(): void;
+  /**
+   * Throws also while the node applies again what its own log says was committed before it stopped:
+   * who reads what is there must not see the store of long ago.
+   */
+  assertReplayed(): void;
   /** Throws also where the group has stopped on this node. */
   assertRunning(): void;
   /** There has been no leader for long. */

@@ -18,6 +18,7 @@ import { failed, type KvParts, within } from "./kv_parts.ts";
 import { isSerializable, toDeleteRange, toNumber, toPut, toRange } from "./request.ts";
 import { namedSession, toSession, toTransaction } from "./request.ts";
 import type { KvResult, RangeResult, TransactionResult } from "./core/result.ts";
+import { invalid } from "./refusal.ts";
 import { payloadBytesMax } from "./options.ts";
 import type { RangeRequest, TransactionCommand } from "./core/command.ts";
 import { readsOnly } from "./core/transaction_scan.ts";
@@ -86,7 +87,8 @@ export function kvHandlers(parts: KvParts): Handlers<typeof KV> {
     request: TxnRequest,
     context: CallContext,
   ): Promise<TxnResponseInit> => {
-    if (!isSerializable(request)) await parts.group.barrier(within(context)).catch(failed);
+    if (isSerializable(request)) parts.assertReplayed();
+    else await parts.group.barrier(within(context)).catch(failed);
     reads.assertReadable();
     // Its compares would look into an entry that is half applied: then the log decides the order.
     if (machine.applying) return write(command, request, context);
@@ -99,6 +101,7 @@ export function kvHandlers(parts: KvParts): Handlers<typeof KV> {
       counters.ranges++;
       if (!request.serializable) return linearizable(request, context);
       counters.serializableRanges++;
+      parts.assertReplayed();
       return read(toRange(request));
     },
     put: (request, context) => {
@@ -119,6 +122,7 @@ export function kvHandlers(parts: KvParts): Handlers<typeof KV> {
     },
     compact: (request, context) => {
       const revision = toNumber(request.revision, "revision");
+      if (revision === 0) throw invalid("revision is 0: name the newest one to be forgotten");
       return commands
         .propose({ kind: "compact", revision }, toSession(request.session), within(context))
         .then(compactAnswer, failed);

@@ -14,7 +14,7 @@ import { decodeCommand } from "./core/command_codec.ts";
 import type { KvParts } from "./kv_parts.ts";
 import type { KvResult } from "./core/result.ts";
 import { LeaseClock } from "./core/lease_clock.ts";
-import type { MachineEntry } from "./core/machine.ts";
+import type { MachineEntry } from "../base/machine.ts";
 import type { RequestOptions } from "./group.ts";
 import { unavailable } from "./refusal.ts";
 

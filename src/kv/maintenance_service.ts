@@ -5,6 +5,7 @@ import type {
   SetLimitsRequest,
   SnapshotResponseSchema,
 } from "../gen/covey/kv/v1/kv_pb.ts";
+import { SetLimitsRequestSchema } from "../gen/covey/kv/v1/kv_pb.ts";
 import type { MessageInitShape } from "npm:@bufbuild/protobuf@2.17.0";
 import type { Handlers } from "../ttrpc/service.ts";
 import { failed, type KvParts, within } from "./kv_parts.ts";
@@ -94,10 +95,14 @@ export function maintenanceHandlers(
       }
     },
     snapshot,
-    setLimits: (request, context) => {
+    setLimits: async (request, context) => {
       const limits = limitsOf(request);
       const session = toSession(request.session);
-      return commands.propose({ kind: "configure", limits }, session, within(context))
+      if (limits.leaseTtlMsMin !== undefined || limits.leaseTtlMsMax !== undefined) {
+        await parts.group.barrier(within(context)).catch(failed);
+        assertOrdered({ ...machine.limits, ...limits });
+      }
+      return await commands.propose({ kind: "configure", limits }, session, within(context))
         .then((result) => {
           parts.logger.info("the store's limits were changed by an operator", { ...limits });
           return { header: headers.of(commands.expect(result, "done").revision) };
@@ -126,15 +131,25 @@ const fieldOf: Readonly<Record<keyof KvLimits, Exclude<keyof Limits, `$${string}
 function limitsOf(request: SetLimitsRequest): Partial<KvLimits> {
   const limits: { -readonly [name in keyof KvLimits]?: number } = {};
   for (const name of Object.keys(fieldOf) as (keyof KvLimits)[]) {
-    const value = toNumber(request[fieldOf[name]], name);
+    const field = SetLimitsRequestSchema.field[fieldOf[name]].name;
+    const value = toNumber(request[fieldOf[name]], field);
     if (value === 0) continue;
     if (value < limitsLeast[name]) {
-      throw invalid(`${name} is ${value}: it must be at least ${limitsLeast[name]}`);
+      throw invalid(`${field} is ${value}: it must be at least ${limitsLeast[name]}`);
     }
     limits[name] = value;
   }
   if (Object.keys(limits).length === 0) throw invalid("no limit is named: give at least one");
   return limits;
+}
+
+/** Of what holds after the change. */
+function assertOrdered({ leaseTtlMsMin, leaseTtlMsMax }: KvLimits): void {
+  if (leaseTtlMsMin <= leaseTtlMsMax) return;
+  throw invalid(
+    `lease_ttl_millis_min would be ${leaseTtlMsMin} and lease_ttl_millis_max ${leaseTtlMsMax}: the ` +
+      "least must not be above the most",
+  );
 }
 
 function limitsInit(limits: KvLimits): Partial<Record<(typeof fieldOf)[keyof KvLimits], bigint>> {

@@ -36,6 +36,11 @@ export function toNumber(value: bigint, name: string): number {
   return number;
 }
 
+/** Where etcd takes a negative one for none. */
+function toNumberOrNone(value: bigint, name: string): number {
+  return value < 0n ? 0 : toNumber(value, name);
+}
+
 export function toSession(session: WireSession | undefined): SessionHeader | undefined {
   if (session === undefined) return undefined;
   const header = {
@@ -102,8 +107,8 @@ export function toRange(request: WireRange): RangeRequest {
     kind: "range",
     key: request.key,
     end: request.rangeEnd,
-    limit: toNumber(request.limit, "limit"),
-    revision: toNumber(request.revision, "revision"),
+    limit: toNumberOrNone(request.limit, "limit"),
+    revision: toNumberOrNone(request.revision, "revision"),
     sortOrder: oneOf(request.sortOrder, 2, "sort_order") as SortOrder,
     sortTarget: oneOf(request.sortTarget, 4, "sort_target") as SortTarget,
     keysOnly: request.keysOnly,

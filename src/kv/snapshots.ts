@@ -1,7 +1,7 @@
 /** Snapshots of the machine for operators: begun between two entries, few at a time, not for ever. */
 import { Code, CoveyError } from "../base/error.ts";
 import type { KvParts } from "./kv_parts.ts";
-import type { SnapshotSource } from "./core/machine.ts";
+import type { KvSnapshot } from "./core/snapshot.ts";
 import type { Timer } from "../runtime/port.ts";
 
 /** A snapshot that is being read. */
@@ -9,7 +9,7 @@ export class OpenSnapshot {
   readonly index: number;
   readonly term: number;
   readonly revision: number;
-  readonly #source: SnapshotSource;
+  readonly #source: KvSnapshot;
   readonly #closed: () => void;
   readonly #limitMs: number;
   #timer: Timer | undefined;
@@ -64,6 +64,7 @@ export class Snapshots {
 
   /** Between this entry and the next one, at the latest when the machine is whole again. */
   open(): Promise<OpenSnapshot> {
+    this.#parts.assertReplayed();
     const { snapshotsMax } = this.#parts.settings;
     if (this.#open >= snapshotsMax) {
       const message = `${snapshotsMax} snapshots are being read already: try again later`;

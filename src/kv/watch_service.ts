@@ -12,6 +12,7 @@ export function watchHandlers(parts: KvParts): Handlers<typeof Watch> {
     watch: (requests, context) => {
       const requiresLeader = context.metadata.get(requireLeaderKey) === "true";
       parts.assertRunning();
+      parts.assertReplayed();
       if (requiresLeader && parts.isLeaderless) throw leaderless();
       return new WatchStream(parts.hub, requests, requiresLeader);
     },

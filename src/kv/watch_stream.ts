@@ -28,6 +28,9 @@ const detachedPerTurn = 512;
 /** Told to every watch: the answer is about the stream. */
 const wholeStream = -1n;
 
+/** Told where a watch was refused, which therefore has no id. */
+const noWatch = -1n;
+
 /** Watches that are told the past, all of them from one place. */
 interface Joining {
   readonly group: WatchGroup;
@@ -196,9 +199,9 @@ export class WatchStream
     const { machine, settings } = this.#hub.parts;
     const { counters } = this.#hub;
     const id = wanted.id === 0 ? this.#freeId() : wanted.id;
+    // As in etcd: there may be a watch of the id that was asked for, which goes on.
     const refuse = (cancelReason: string): void => {
-      const watchId = BigInt(wanted.id === 0 ? -1 : wanted.id);
-      this.#control({ watchId, created: true, canceled: true, cancelReason });
+      this.#control({ watchId: noWatch, created: true, canceled: true, cancelReason });
     };
     if (wanted.problem !== undefined) return refuse(wanted.problem);
     if (this.#watchers.has(id)) return refuse(`this stream has a watch ${id} already`);

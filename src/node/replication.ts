@@ -82,6 +82,7 @@ export class Replication {
       nodeName: name,
       version,
       options: kvOptions(config),
+      waitingFor: () => this.cluster.problem,
     });
     this.cluster = new Cluster({
       disk: directory === undefined ? new MemoryDisk() : runtime.disk,

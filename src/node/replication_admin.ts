@@ -7,7 +7,7 @@
 import type { ReadinessCheck } from "../admin/parts.ts";
 import type { JsonObject } from "../base/log_json.ts";
 import { decodeCommand } from "../kv/core/command_codec.ts";
-import type { MachineEntry } from "../kv/core/machine.ts";
+import type { MachineEntry } from "../base/machine.ts";
 import type { KvResult } from "../kv/core/result.ts";
 import type { KvModule } from "../kv/kv_module.ts";
 import type { Cluster } from "../raft/cluster.ts";

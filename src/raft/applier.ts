@@ -6,8 +6,8 @@ import { assert } from "../base/assert.ts";
 import { CoveyError } from "../base/error.ts";
 import type { Clock, Timer } from "../runtime/port.ts";
 import { type Entry, EntryType, type LogIndex } from "./core/types.ts";
-import type { Machine } from "./machine.ts";
-import { decodeEntryData, type DriverCommand } from "./members.ts";
+import type { Machine } from "../base/machine.ts";
+import { decodeEntryData, type DriverCommand, machineDataOf } from "./members.ts";
 
 /** The thread is given back after so long. */
 const sliceMs = 5;
@@ -116,51 +116,47 @@ export class Applier<Result> {
   /** One entry, or a slice of a large one; true when that is not finished. */
   #step(): boolean {
     if (this.#unfinished !== undefined) {
-      const { entry, data } = this.#unfinished;
-      return this.#ran(entry, data, () => this.#machine.resume());
+      return this.#apply(this.#unfinished.entry, this.#unfinished.data);
     }
     const entry = this.#take();
     if (entry.type === EntryType.configuration) {
       if (this.#advance(entry)) this.#owner.configured(entry);
       return false;
     }
+    const data = machineDataOf(entry.data);
+    if (data !== undefined) return this.#apply(entry, data);
     const decoded = decodeEntryData(entry.data);
-    if (decoded.kind === "driver") {
-      if (decoded.command.kind === "unknown") {
-        this.#stick(entry, "a newer version of covey wrote it: update this node");
-      } else if (this.#advance(entry)) this.#owner.commanded(decoded.command);
-      return false;
-    }
-    const { data } = decoded;
-    const { index, term } = entry;
-    return this.#ran(entry, data, () => this.#machine.apply({ index, term, data }));
+    if (decoded.kind !== "driver" || decoded.command.kind === "unknown") {
+      this.#stick(entry, "a newer version of covey wrote it: update this node");
+    } else if (this.#advance(entry)) this.#owner.commanded(decoded.command);
+    return false;
   }
 
   /** The machine's index keeps up with entries that are not its own; false when it is stuck. */
   #advance(entry: Entry): boolean {
-    const { index, term } = entry;
-    const isLarge = this.#ran(
-      entry,
-      noData,
-      () => this.#machine.apply({ index, term, data: noData }),
-    );
+    const isLarge = this.#apply(entry, noData);
     assert(!isLarge, "an entry without data is applied at once");
     return !this.#stopped;
   }
 
-  /** True when the machine has not finished with the entry. One that throws is stuck. */
-  #ran(entry: Entry, data: Uint8Array, run: () => Result | undefined): boolean {
+  /**
+   * True when the machine has not finished with the entry. One that throws is stuck. This runs for
+   * each entry on each node: most are given to the machine as they are.
+   */
+  #apply(entry: Entry, data: Uint8Array): boolean {
     let result: Result | undefined;
     let isFatal: boolean;
     try {
-      result = run();
+      if (this.#unfinished !== undefined) result = this.#machine.resume();
+      else if (data === entry.data) result = this.#machine.apply(entry);
+      else result = this.#machine.apply({ index: entry.index, term: entry.term, data });
       isFatal = result !== undefined && this.#machine.isFatal(result);
     } catch (error) {
       this.#stick(entry, `its machine failed: ${CoveyError.from(error).rawMessage}`);
       return false;
     }
     if (result === undefined) {
-      this.#unfinished = { entry, data };
+      this.#unfinished ??= { entry, data };
       return true;
     }
     this.#unfinished = undefined;

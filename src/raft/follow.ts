@@ -86,9 +86,17 @@ async function* sendSnapshot(
 ): AsyncGenerator<FollowInit, { readonly index: number }> {
   const leastNow = (): number => Math.max(1, next - 1, group.status().firstIndex - 1);
   const fits = ({ index }: SnapshotMeta): boolean => index <= group.applied;
-  const isThere = host.store.list(group.id).some((meta) => meta.index >= leastNow() && fits(meta));
-  if (!isThere) await group.takeSnapshot();
-  const found = await host.store.read(group.id, leastNow(), fits);
+  const isThere = (): boolean =>
+    host.store.list(group.id).some((meta) => meta.index >= leastNow() && fits(meta));
+  if (!isThere() && host.lowSpace) {
+    throw new CoveyError(
+      Code.unavailable,
+      "there is no snapshot to begin with, and the disk is too full to take one: follow another node",
+    );
+  }
+  if (!isThere()) await group.takeSnapshot();
+  // One that was under way already may have come too late.
+  const found = isThere() ? await host.store.read(group.id, leastNow(), fits) : undefined;
   if (found === undefined) {
     throw new CoveyError(Code.unavailable, "there is no snapshot to begin with yet: try again");
   }

@@ -26,7 +26,7 @@ import { GroupRestore } from "./group_restore.ts";
 import type { GroupSnapshots, TakenSnapshot } from "./group_snapshots.ts";
 import type { GroupHost, GroupParts, LeaderHint, RequestOptions } from "./group_types.ts";
 import type { LogHold } from "./log_memory.ts";
-import type { Machine } from "./machine.ts";
+import type { Machine } from "../base/machine.ts";
 import type { DriverCommand, Members } from "./members.ts";
 import { ticksPerHeartbeat } from "./options.ts";
 import { replicaRemoved, shuttingDown } from "./proposals.ts";

@@ -10,7 +10,7 @@ import { Code, CoveyError } from "../base/error.ts";
 import type { Logger } from "../base/log.ts";
 import { DiskError } from "../runtime/port.ts";
 import type { LogIndex, SnapshotMeta } from "./core/types.ts";
-import type { Machine, SnapshotSink } from "./machine.ts";
+import type { Machine, SnapshotSink } from "../base/machine.ts";
 import type { Members } from "./members.ts";
 import type { SnapshotReader } from "./wal/snapshot_reader.ts";
 import type { SnapshotStore } from "./wal/snapshot_store.ts";
@@ -55,6 +55,8 @@ export class GroupSnapshots {
     readonly members: Members;
     readonly logger: Logger;
     readonly owner: SnapshotOwner;
+    /** Of the one that the machine was filled from. */
+    readonly newestBytes: number;
   }) {
     this.#group = parts.group;
     this.#store = parts.store;
@@ -62,6 +64,7 @@ export class GroupSnapshots {
     this.#members = parts.members;
     this.#logger = parts.logger;
     this.#owner = parts.owner;
+    this.#newestBytes = parts.newestBytes;
   }
 
   get isTaking(): boolean {

@@ -9,7 +9,7 @@ import type { LogIndex, SnapshotMeta } from "./core/types.ts";
 import { Group } from "./group.ts";
 import type { GroupHost } from "./group_types.ts";
 import { GroupSnapshots, type SnapshotOwner } from "./group_snapshots.ts";
-import type { Machine } from "./machine.ts";
+import type { Machine } from "../base/machine.ts";
 import { type Member, Members } from "./members.ts";
 import type { Storage } from "./storage.ts";
 import type { RecoveredGroup } from "./wal/recovery.ts";
@@ -121,7 +121,7 @@ function groupOf<Result>(
   start: GroupStart<Result>,
   members: Members,
   stored: StoredLog,
-  _snapshotBytes = 0,
+  snapshotBytes = 0,
 ): Group<Result> {
   const { host, id, name, replica, machine, random } = start;
   return new Group({
@@ -133,7 +133,7 @@ function groupOf<Result>(
     members,
     stored,
     random,
-    snapshots: (owner) => snapshotsOf(start, members, owner),
+    snapshots: (owner) => snapshotsOf(start, members, owner, snapshotBytes),
   });
 }
 
@@ -144,6 +144,7 @@ function snapshotsOf<Result>(
   >,
   members: Members,
   owner: SnapshotOwner,
+  newestBytes = 0,
 ): GroupSnapshots {
   return new GroupSnapshots({
     group: id,
@@ -152,6 +153,7 @@ function snapshotsOf<Result>(
     members,
     logger,
     owner,
+    newestBytes,
   });
 }
 

@@ -9,7 +9,7 @@ import type { StoredLog } from "./core/log.ts";
 import type { Message, SnapshotMeta } from "./core/types.ts";
 import type { Group } from "./group.ts";
 import type { GroupSnapshots, SnapshotOwner } from "./group_snapshots.ts";
-import type { Machine, MachineEntry } from "./machine.ts";
+import type { Machine, MachineEntry } from "../base/machine.ts";
 import type { Member, Members } from "./members.ts";
 import type { RaftOptions } from "./options.ts";
 import type { SnapshotStore } from "./wal/snapshot_store.ts";

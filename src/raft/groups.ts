@@ -10,7 +10,7 @@ import type { GroupOfAny } from "./group_types.ts";
 import { fitsLog, foundGroup, joinGroup, reopenGroup } from "./group_start.ts";
 import type { RaftHost } from "./host.ts";
 import { carryForward } from "./log_carry.ts";
-import type { Machine } from "./machine.ts";
+import type { Machine } from "../base/machine.ts";
 import type { GroupRecord, Member } from "./members.ts";
 import type { Storage } from "./storage.ts";
 import type { RecoveredGroup } from "./wal/recovery.ts";

@@ -15,7 +15,7 @@ import type { Raft } from "../gen/covey/raft/v1/raft_pb.ts";
 import type { Channel } from "../ttrpc/channel.ts";
 import { type Cluster, rootGroup } from "./cluster.ts";
 import type { RequestOptions } from "./group_types.ts";
-import type { Machine } from "./machine.ts";
+import type { Machine } from "../base/machine.ts";
 import { Observer, type ObserverOptions } from "./observer.ts";
 import { type RaftGroup, RemoteGroup } from "./remote_group.ts";
 

@@ -13,7 +13,7 @@ import { createClient } from "../ttrpc/client.ts";
 import { type FollowResponse, Transport } from "../gen/covey/raft/v1/transport_pb.ts";
 import { Applier } from "./applier.ts";
 import type { LogIndex, Term } from "./core/types.ts";
-import type { Machine, MachineEntry, SnapshotSink } from "./machine.ts";
+import type { Machine, MachineEntry, SnapshotSink } from "../base/machine.ts";
 import { Members } from "./members.ts";
 import { splitSnapshotHead } from "./group_snapshots.ts";
 import { decodeEntries } from "./wire.ts";

@@ -237,6 +237,10 @@ export class Operator {
     }
     if (member === undefined) {
       await judged(group, this.#clock, context, () => undefined);
+      // Another call for the same node may have waited beside this one.
+      member = group.members.ofNode(self.nodeId);
+    }
+    if (member === undefined) {
       const replica = group.members.nextReplica;
       member = { replica, nodeId: self.nodeId, name: self.name, address: self.address || address };
       await group.change({

@@ -14,14 +14,11 @@ export interface Proposal<Result> {
   reject(error: CoveyError): void;
   /** Nobody waits any more. */
   over: boolean;
+  /** Where it is in the log, once it is. */
+  index: number;
+  term: number;
   /** Lets go of what the waiter holds, when it is over. */
-  release?: () => void;
-}
-
-interface Placed<Result> {
-  readonly index: LogIndex;
-  readonly term: Term;
-  readonly proposal: Proposal<Result>;
+  release?(): void;
 }
 
 /** How the end of the wait is told; the last two say that the entry may still be committed. */
@@ -38,7 +35,7 @@ export function tooLate(proposed: boolean): CoveyError {
     Code.deadlineExceeded,
     proposed
       ? "the proposal was not committed in time; it may still be"
-      : "there was no leader in time; nothing was proposed",
+      : "the time was over before a leader had it; nothing was proposed",
     { sent: proposed },
   );
 }
@@ -107,7 +104,7 @@ export class Proposals<Result> {
   /** Not in the log yet. */
   #queue: Proposal<Result>[] = [];
   /** In the log, in the order of their indexes. */
-  #placed: Placed<Result>[] = [];
+  #placed: Proposal<Result>[] = [];
   #head = 0;
   /** No deadline is earlier. */
   #nextDeadlineMs = Infinity;
@@ -146,14 +143,18 @@ export class Proposals<Result> {
   placed(proposals: readonly Proposal<Result>[], last: LogIndex, term: Term): void {
     let index = last - proposals.length;
     for (const proposal of proposals) {
-      this.#placed.push({ index: ++index as LogIndex, term, proposal });
+      proposal.index = ++index;
+      proposal.term = term;
+      this.#placed.push(proposal);
     }
   }
 
   /** One that was proposed otherwise is in the log, as the last one. */
   track(proposal: Proposal<Result>, index: LogIndex, term: Term): void {
     if (proposal.deadlineMs < this.#nextDeadlineMs) this.#nextDeadlineMs = proposal.deadlineMs;
-    this.#placed.push({ index, term, proposal });
+    proposal.index = index;
+    proposal.term = term;
+    this.#placed.push(proposal);
   }
 
   /**
@@ -165,8 +166,8 @@ export class Proposals<Result> {
       const first = this.#placed[this.#head];
       if (first.index > index && first.term >= term) return;
       this.#head++;
-      if (first.index === index && first.term === term) finish(first.proposal, result);
-      else fail(first.proposal, notProposed("another leader's entry took its place"));
+      if (first.index === index && first.term === term) finish(first, result);
+      else fail(first, notProposed("another leader's entry took its place"));
       this.#compact();
     }
   }
@@ -175,7 +176,7 @@ export class Proposals<Result> {
   skipped(index: number): void {
     while (this.#head < this.#placed.length && this.#placed[this.#head].index <= index) {
       fail(
-        this.#placed[this.#head++].proposal,
+        this.#placed[this.#head++],
         outcomeUnknown("this node got a snapshot instead of the entry"),
       );
     }
@@ -193,13 +194,13 @@ export class Proposals<Result> {
     }
     this.#queue = this.#queue.filter(({ over }) => !over);
     for (let at = this.#head; at < this.#placed.length; at++) {
-      const { proposal } = this.#placed[at];
+      const proposal = this.#placed[at];
       if (proposal.over) continue;
       if (proposal.deadlineMs <= nowMs) fail(proposal, tooLate(true));
       else next = Math.min(next, proposal.deadlineMs);
     }
     // Without a quorum their entries may never be applied.
-    this.#placed = this.#placed.slice(this.#head).filter(({ proposal }) => !proposal.over);
+    this.#placed = this.#placed.slice(this.#head).filter(({ over }) => !over);
     this.#head = 0;
     this.#nextDeadlineMs = next;
   }
@@ -215,7 +216,7 @@ export class Proposals<Result> {
   close(why: string): void {
     this.failQueued(() => notProposed(why));
     for (let at = this.#head; at < this.#placed.length; at++) {
-      fail(this.#placed[at].proposal, outcomeUnknown(why));
+      fail(this.#placed[at], outcomeUnknown(why));
     }
     this.#placed = [];
     this.#head = 0;

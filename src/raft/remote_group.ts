@@ -7,7 +7,7 @@ import type { Cluster } from "./cluster.ts";
 import type { Group } from "./group.ts";
 import type { GroupObserver, LeaderHint, RequestOptions } from "./group_types.ts";
 import type { RaftHost } from "./host.ts";
-import type { Machine } from "./machine.ts";
+import type { Machine } from "../base/machine.ts";
 import { encodeMachineData, fromWire, type GroupRecord, type Member } from "./members.ts";
 import { tooLate } from "./proposals.ts";
 

@@ -11,6 +11,7 @@ import type { ConfigurationChange } from "./core/types.ts";
 import { ForwardedProposals, isSilent } from "./forward.ts";
 import type { Forwarded, GroupHost, GroupOfAny, RequestOptions } from "./group_types.ts";
 import { withLeader } from "./leader_detail.ts";
+import { OwnProposal, type ProposalOwner } from "./own_proposal.ts";
 import { encodeMachineData, machineDataOf, type Member } from "./members.ts";
 import {
   changeRefused,
@@ -28,11 +29,11 @@ import {
 /** Who waits, and can be let go. */
 interface Waiter {
   over: boolean;
-  release?: () => void;
+  release?(): void;
   reject(error: CoveyError): void;
 }
 
-export class GroupRequests<Result> {
+export class GroupRequests<Result> implements ProposalOwner<Result> {
   readonly #group: GroupOfAny;
   readonly #host: GroupHost;
   readonly proposals: Proposals<Result> = new Proposals<Result>();
@@ -87,16 +88,12 @@ export class GroupRequests<Result> {
     const encoded = encodeMachineData(data);
     const leads = this.#group.leads;
     if (options.leaderOnly === true) {
-      return leads ? this.#proposeEncoded(encoded, options) : Promise.reject(notLeading());
+      return leads
+        ? this.#proposeEncoded(encoded, options, this.deadline(options))
+        : Promise.reject(notLeading());
     }
     const deadlineMs = this.deadline(options);
-    if (leads) {
-      return this.#proposeEncoded(
-        encoded,
-        options,
-        () => this.#proposeAtLeader(encoded, options, deadlineMs),
-      );
-    }
+    if (leads) return this.#proposeEncoded(encoded, options, deadlineMs, true);
     const refusal = this.#tooLarge(encoded) ?? this.#tooMany();
     if (refusal !== undefined) return Promise.reject(refusal);
     return this.#proposeAtLeader(encoded, options, deadlineMs);
@@ -115,7 +112,7 @@ export class GroupRequests<Result> {
       const leader = await this.#away(this.#waitForLeader(deadlineMs, options.signal));
       const left = { ...options, timeoutMs: deadlineMs - this.#host.clock.monotonicMs() };
       try {
-        if (leader === "self") return await this.#proposeEncoded(encoded, left);
+        if (leader === "self") return await this.#proposeEncoded(encoded, left, deadlineMs);
         const forwarded = await this.#away(this.#forward(leader, encoded, left));
         if (forwarded.kind === "result") return this.#decodeResult(forwarded.bytes);
         if (!forwarded.retry) {
@@ -164,7 +161,7 @@ export class GroupRequests<Result> {
     if (!this.#group.leads) {
       return Promise.reject(notProposed("this node does not lead"));
     }
-    return this.#proposeEncoded(encoded, options);
+    return this.#proposeEncoded(encoded, options, this.deadline(options));
   }
 
   barrier(options: RequestOptions = {}): Promise<void> {
@@ -206,6 +203,8 @@ export class GroupRequests<Result> {
         resolve: () => resolve(),
         reject,
         over: false,
+        index: 0,
+        term: 0,
       };
       this.cancelBy(options.signal, proposal);
       this.proposals.track(proposal, result.index, result.term);
@@ -213,43 +212,43 @@ export class GroupRequests<Result> {
     });
   }
 
-  /** `elsewhere` is tried when it turns out that nothing was proposed here. */
+  /** A movable one is tried elsewhere when it turns out that nothing was proposed here. */
   #proposeEncoded(
     data: Uint8Array,
     options: RequestOptions,
-    elsewhere?: () => Promise<Result>,
+    deadlineMs: number,
+    isMovable = false,
   ): Promise<Result> {
     const refusal = this.#refusal(options.signal) ?? this.#tooLarge(data) ??
       this.#unsupported(data) ?? this.#overload();
     if (refusal !== undefined) return Promise.reject(refusal);
-    const { counters } = this.#host;
-    return new Promise((resolve, reject) => {
-      const proposal: Proposal<Result> = {
-        data,
-        deadlineMs: this.deadline(options),
-        resolve: counters.proposals++ % proposalsPerSample === 0 ? this.#timed(resolve) : resolve,
-        reject: (error) => {
-          const again = isUnproposed(error) && !this.#isOver;
-          if (elsewhere !== undefined && again) return resolve(elsewhere());
-          counters.proposalsFailed++;
-          reject(options.leaderOnly === true && again ? notLeading() : error);
-        },
-        over: false,
-      };
-      this.cancelBy(options.signal, proposal);
-      this.proposals.add(proposal);
+    const { clock, counters } = this.#host;
+    const isMeasured = counters.proposals++ % proposalsPerSample === 0;
+    const sinceMs = isMeasured ? clock.monotonicMs() : undefined;
+    return new Promise((settle, settleFailed) => {
+      const wait = { options, isMovable, sinceMs, settle, settleFailed };
+      this.proposals.add(new OwnProposal(data, deadlineMs, wait, this));
       this.#host.scheduleLazily(this.#group);
     });
   }
 
-  /** Says how long it took from now on. */
-  #timed(resolve: (result: Result) => void): (result: Result) => void {
+  /** For the proposals. */
+  committed({ wait: { sinceMs } }: OwnProposal<Result>): void {
+    if (sinceMs === undefined) return;
     const { clock, counters } = this.#host;
-    const sinceMs = clock.monotonicMs();
-    return (result) => {
-      counters.onCommit?.((clock.monotonicMs() - sinceMs) / 1000);
-      resolve(result);
-    };
+    counters.onCommit?.((clock.monotonicMs() - sinceMs) / 1000);
+  }
+
+  /** For the proposals. */
+  failed({ data, deadlineMs, wait }: OwnProposal<Result>, error: CoveyError): void {
+    const { options, settle, settleFailed } = wait;
+    const again = isUnproposed(error) && !this.#isOver;
+    if (wait.isMovable && again) {
+      settle(this.#proposeAtLeader(data, options, deadlineMs));
+      return;
+    }
+    this.#host.counters.proposalsFailed++;
+    settleFailed(options.leaderOnly === true && again ? notLeading() : error);
   }
 
   #overload(): CoveyError | undefined {

@@ -53,6 +53,10 @@ test("put --ignore-value keeps the value", () =>
     assert.equal((await kv(["put", "a", "--ignore-value", "--lease", "7"])).stdout, "OK\n");
     const [entry] = objects(await kv(["get", "a", "--json"]));
     assert.deepEqual([entry.value, entry.lease, entry.version], ["1", 7, 2]);
+    for (const name of ["ttl", "timetolive"]) {
+      const [lease] = objects(await kv(["lease", name, "7", "--keys", "--json"]));
+      assert.partialDeepStrictEqual(lease, { keys: [{ key: "a" }] });
+    }
     assert.equal((await kv(["put", "none", "--ignore-value"])).code, 1);
     const both = await kv(["put", "a", "2", "--ignore-value"]);
     assert.deepEqual([both.code, both.stdout], [2, ""]);
@@ -102,7 +106,7 @@ test("limits are shown and changed", () =>
     assert.equal(limits.keyBytesMax, 4_096, "the others stay");
     const low = await kv(["limits", "--request-bytes-max", "3B"]);
     assert.equal(low.code, 1);
-    assert.match(low.stderr, /requestBytesMax is 3: it must be at least 1024/);
+    assert.match(low.stderr, /request_bytes_max is 3: it must be at least 1024/);
     assert.match((await kv(["limits", "--leases-max", "0"])).stderr, /whole number, 1 or more/);
     assert.match(
       (await kv(["limits", "--key-bytes-max", "big"])).stderr,

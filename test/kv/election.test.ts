@@ -416,3 +416,49 @@ electionTest(
     await assert.rejects(kv.lease({ id: -1 }), /id is -1/);
   },
 );
+
+for (const fate of ["held", "gone", "taken anew"] as const) {
+  test(`a lock whose watch comes back behind a compaction asks whether it is held: ${fate}`, async () => {
+    const cluster = new FakeCluster({ nodes: 2 });
+    const [leader, follower] = cluster.nodes;
+    const kv = cluster.client({ nodes: [1] });
+    const lease = await settle(cluster, kv.lease({ ttlMs: 600_000 }));
+    const lock = await settle(cluster, kv.lock("l", { lease: lease.id }));
+    const leadership = await settle(
+      cluster,
+      kv.election("e").campaign("me", { lease: lease.id }),
+    );
+    const watches = () => follower.module.hub.counters.watches;
+    await cluster.manual.advance(100);
+    assert.equal(watches(), 2);
+    // What follows is not heard of by the node whose streams are lost.
+    const other = cluster.client({ nodes: [0] });
+    follower.paused = true;
+    for (const { key } of fate === "held" ? [] : [lock, leadership]) {
+      await settle(cluster, other.delete(key));
+      if (fate === "taken anew") await settle(cluster, other.put(key, "", { lease: lease.id }));
+    }
+    for (let at = 0; at < 5; at++) await settle(cluster, other.put("k", `${at}`));
+    await settle(cluster, other.compact(leader.module.machine.revision));
+    follower.module.hub.endWhere(
+      () => true,
+      new CoveyError(Code.unavailable, "the connection was lost"),
+    );
+    follower.paused = false;
+    follower.pump();
+    await cluster.manual.advance(5_000);
+    for (const { signal } of [lock, leadership]) {
+      assert.equal(signal.aborted, fate !== "held", String(signal.reason));
+      if (fate !== "held") assert.match(`${signal.reason}`, /its key is gone/);
+    }
+    assert.equal(watches(), fate === "held" ? 2 : 0, "who knows it follows it no more");
+    if (fate === "held") {
+      // It is followed on.
+      await settle(cluster, other.delete(lock.key));
+      await cluster.manual.advance(100);
+      assert.ok(lock.signal.aborted);
+      assert.ok(!leadership.signal.aborted);
+    }
+    await cluster.close();
+  });
+}

@@ -5,6 +5,7 @@ import { CoveyError } from "../../src/base/error.ts";
 import { encodeText } from "../../src/base/bytes.ts";
 import { KV, Lease } from "../../src/gen/covey/kv/v1/kv_pb.ts";
 import type { LeaseKeepAliveResponse } from "../../src/gen/covey/kv/v1/kv_pb.ts";
+import { encodeCommand } from "../../src/kv/core/command_codec.ts";
 import { Requests } from "../../src/kv/client_requests.ts";
 import { turns } from "../ttrpc/support/memory_net.ts";
 import { FakeCluster, type FakeNode, settle } from "./support.ts";
@@ -108,6 +109,45 @@ test("many renewals at once are answered in order", async () => {
   assert.deepEqual(ttls, [...ids.map(() => 10), 0, ...ids.map(() => 10)]);
   keepAlive.end();
   await cluster.close();
+});
+
+test("an id that no lease can have is over, and the stream goes on for the others", async () => {
+  const cluster = new FakeCluster({ nodes: 2 });
+  const [leader, follower] = cluster.nodes;
+  await leader.serve();
+  const { id } = await leader.local(Lease).leaseGrant({ ttl: 10n });
+  for (const node of [leader, follower]) {
+    const keepAlive = new KeepAlive(node);
+    const ttls = keepAlive.renewAll([id, -1n, 1n << 60n, -(1n << 63n), 0n, id]);
+    assert.deepEqual(await settle(cluster, ttls), [10, 0, 0, 0, 0, 10]);
+    keepAlive.end();
+  }
+  await cluster.close();
+});
+
+test("what a lease has is told before a large entry or after it, never within it", async () => {
+  const keys = 3_000;
+  // The entry begins at any moment while the question is under way.
+  for (let moment = 0; moment < 10; moment++) {
+    const cluster = new FakeCluster();
+    const [node] = cluster.nodes;
+    const kv = cluster.client();
+    const lease = node.local(Lease);
+    const { id } = await lease.leaseGrant({ ttl: 100n });
+    for (let at = 0; at < keys; at += 100) {
+      const success = Array.from(
+        { length: 100 },
+        (_, index) => ({ put: `k/${at + index}`, value: "", lease: Number(id) }),
+      );
+      await kv.transact({ success });
+    }
+    const asked = lease.leaseTimeToLive({ id, keys: true });
+    for (let left = moment; left > 0; left--) await Promise.resolve();
+    cluster.append(encodeCommand({ kind: "leaseRevoke", id: Number(id) }));
+    const { ttl, keys: told } = await settle(cluster, asked);
+    assert.equal(told.length, ttl === -1n ? 0 : keys, `moment ${moment}`);
+    await cluster.close();
+  }
 });
 
 test("time to live, by the leader and through a follower", async () => {

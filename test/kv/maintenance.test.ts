@@ -176,9 +176,15 @@ test("limits: by an operator, and refused ones", async () => {
   await assert.rejects(kv.setLimits({}), /no limit is named/);
   await assert.rejects(
     kv.setLimits({ requestBytesMax: 10 }),
-    /requestBytesMax is 10: it must be at least 1024/,
+    /request_bytes_max is 10: it must be at least 1024/,
   );
   await assert.rejects(kv.setLimits({ leasesMax: -1 }), /leasesMax is -1/);
+  await assert.rejects(
+    kv.setLimits({ leaseTtlMsMin: 10_000, leaseTtlMsMax: 9_000 }),
+    /lease_ttl_millis_min would be 10000 and lease_ttl_millis_max 9000/,
+  );
+  await assert.rejects(kv.setLimits({ leaseTtlMsMax: 4_999 }), /min would be 5000 and .* 4999/);
+  await kv.setLimits({ leaseTtlMsMax: 5_000 });
   await cluster.close();
 });
 

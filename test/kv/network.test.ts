@@ -187,3 +187,17 @@ networkTest("a large range does not hold up others", 1, async (cluster) => {
   assert.equal((await large).count, 20_000n);
   assert.ok(others > 2, `${others} other reads meanwhile`);
 });
+
+networkTest("a transaction that is nested too deep is told as that", 1, async (cluster) => {
+  const { kv } = cluster.nodes[0].channelEndpoint();
+  type Txn = Parameters<typeof kv.txn>[0];
+  let txn: Txn = { success: [] };
+  for (let level = 0; level < 60; level++) {
+    txn = { success: [{ request: { case: "requestTxn", value: txn } }] } as Txn;
+  }
+  // As of ttrpc and gRPC in Go, the code of what cannot be decoded is `internal`.
+  await assert.rejects(
+    kv.txn(txn),
+    /\[internal\] covey\.kv\.v1\.TxnRequest is nested too deep: at most 100 messages within/,
+  );
+});

@@ -3,12 +3,18 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Code, codeName, CoveyError } from "../../src/base/error.ts";
 import { encodeText } from "../../src/base/bytes.ts";
-import { KV, Lease, Maintenance } from "../../src/gen/covey/kv/v1/kv_pb.ts";
+import { KV, Lease, Maintenance, Watch } from "../../src/gen/covey/kv/v1/kv_pb.ts";
 import { CompactedError, didNothing, refusalOf, typedError } from "../../src/kv/client_error.ts";
+import { withUnknownOutcome } from "../../src/kv/client_error.ts";
+import { refused } from "../../src/kv/refusal.ts";
+import { KvModule } from "../../src/kv/kv_module.ts";
+import { silentLogger } from "../../src/base/log.ts";
+import { createLocalClient, type LocalCaller } from "../../src/ttrpc/local_client.ts";
+import { ServiceRegistry } from "../../src/ttrpc/registry.ts";
 import { digest } from "./core/support.ts";
-import { FakeCluster } from "./support.ts";
+import { FakeCluster, FakeNode } from "./support.ts";
 import { Prng } from "../../src/base/prng.ts";
-import { turns } from "../ttrpc/support/memory_net.ts";
+import { ManualClock, turns } from "../ttrpc/support/memory_net.ts";
 
 const bytes = encodeText;
 
@@ -55,12 +61,15 @@ test("requests that no store would take never become entries of the log", async 
   await bad(call(() => kv.put({ ...put, lease: -1n })), /lease is -1: it must be from 0 to 2\^53/);
   await bad(call(() => kv.put({ ...put, lease: 1n << 60n })), /lease is 1152921504606846976/);
   await bad(call(() => kv.deleteRange({})), /the key is empty/, "key_empty");
-  await bad(call(() => kv.range({ key: bytes("a"), limit: -1n })), /limit is -1/);
-  await bad(call(() => kv.range({ key: bytes("a"), revision: -1n })), /revision is -1/);
+  await bad(
+    call(() => kv.range({ key: bytes("a"), minModRevision: -1n })),
+    /min_mod_revision is -1/,
+  );
   await bad(call(() => kv.range({ key: bytes("a"), sortOrder: 9 as 0 })), /sort_order is 9/);
   await bad(call(() => kv.range({ key: bytes("a"), sortTarget: 9 as 0 })), /sort_target is 9/);
   await bad(call(() => kv.range({})), /the key is empty/, "key_empty");
   await bad(call(() => kv.compact({ revision: -1n })), /revision is -1/);
+  await bad(call(() => kv.compact({})), /revision is 0: name the newest one to be forgotten/);
   await bad(call(() => kv.closeSession({ id: 1n << 63n })), /id is 9223372036854775808/);
   await bad(call(() => lease.leaseGrant({ ttl: -5n })), /ttl is -5/);
   await bad(call(() => lease.leaseGrant({ ttl: 5n, id: -5n })), /id is -5/);
@@ -74,6 +83,33 @@ test("requests that no store would take never become entries of the log", async 
   );
   assert.equal(cluster.log.length, entries);
   await cluster.close();
+});
+
+test("a negative limit is none, and a negative revision the newest, as in etcd", async () => {
+  const cluster = new FakeCluster();
+  const kv = cluster.nodes[0].local(KV);
+  for (const key of ["a", "b", "c"]) await kv.put({ key: bytes(key), value: bytes("1") });
+  const all = { key: bytes("a"), rangeEnd: bytes("z") };
+  const expected = (await kv.range(all)).kvs;
+  assert.equal(expected.length, 3);
+  for (const serializable of [false, true]) {
+    const { kvs, more } = await kv.range({ ...all, serializable, limit: -1n, revision: -7n });
+    assert.deepEqual([kvs, more], [expected, false]);
+  }
+  await cluster.close();
+});
+
+test("that a session is full says nothing about what was sent before", () => {
+  const { machine } = new FakeCluster().nodes[0].module;
+  const outcome = (reason: "session_full" | "no_space") => {
+    const failure = { kind: "failure", revision: 1, reason, compactRevision: 0 } as const;
+    const error = refused(failure, machine.limits);
+    assert.equal(didNothing(error), true);
+    return didNothing(withUnknownOutcome(error));
+  };
+  // A refusal that is kept under the command's number is the command's outcome.
+  assert.equal(outcome("no_space"), true);
+  assert.equal(outcome("session_full"), false);
 });
 
 test("transactions that are none", async () => {
@@ -380,6 +416,68 @@ test("a follower that does not know of a higher limit yet asks before it refuses
   await cluster.close();
 });
 
+test("a node without a group says so to every call, and why", async () => {
+  const clock = new ManualClock();
+  let why: string | undefined = "found a, no answer from b";
+  const module = new KvModule({
+    clock,
+    random: new Prng(1),
+    logger: silentLogger,
+    nodeName: "a",
+    version: "0.0.0",
+    waitingFor: () => why,
+  });
+  const registry = new ServiceRegistry();
+  const streams = new Set(["Watch", "LeaseKeepAlive", "Observe", "Snapshot"]);
+  const input = {
+    key: bytes("a"),
+    name: bytes("a"),
+    revision: 1n,
+    serializable: true,
+    ttl: 5n,
+    keyBytesMax: 10n,
+    lease: 7n,
+    leader: { name: bytes("a"), key: bytes("a/1"), lease: 7n },
+    success: [{
+      request: { case: "requestRange", value: { key: bytes("a"), serializable: true } },
+    }],
+  };
+  for (const [service, handlers] of module.services()) registry.add(service, handlers);
+  const caller: LocalCaller = {
+    registry,
+    clock,
+    identity: { kind: "local", name: "test" },
+    address: { kind: "abstract", name: "test" },
+  };
+  let calls = 0;
+  for (const [service] of module.services()) {
+    // deno-lint-ignore no-explicit-any
+    const client = createLocalClient(service, caller) as any;
+    for (const { localName, name, methodKind } of service.methods) {
+      assert.equal(methodKind !== "unary", streams.has(name), name);
+      const call = async (): Promise<void> => {
+        if (methodKind === "unary") return await client[localName](input);
+        const requests = async function* () {
+          yield name === "LeaseKeepAlive" ? { id: -1n } : { request: { case: undefined } };
+        };
+        const answers = client[localName](methodKind === "bidi_streaming" ? requests() : input);
+        for await (const _ of answers) { /* The first one is one too many. */ }
+      };
+      const error = await call().then(() => undefined, (thrown) => thrown);
+      assert.equal(error?.code, Code.unavailable, `${name}: ${error}`);
+      assert.match(error.rawMessage, /there is no store yet: found a, no answer from b/);
+      calls++;
+    }
+  }
+  assert.ok(calls > 20, `${calls}`);
+  why = undefined;
+  await assert.rejects(
+    createLocalClient(KV, caller).range({ key: bytes("a"), serializable: true }),
+    /the node is starting: try again/,
+  );
+  module.stop();
+});
+
 test("a node that is starting, taking over a snapshot, or shutting down", async () => {
   const cluster = new FakeCluster({ nodes: 2 });
   const [leader, follower] = cluster.nodes;
@@ -453,5 +551,31 @@ test("bytes that are no command, and random bytes, harm nothing", async () => {
   assert.equal(digest(cluster.nodes[0].module.machine).length, before);
   const [first, second] = cluster.nodes.map(({ module }) => digest(module.machine));
   assert.equal(first, second);
+  await cluster.close();
+});
+
+test("a node that has not applied again what it knew as committed shows nothing of long ago", async () => {
+  const cluster = new FakeCluster({ nodes: 1 });
+  const [first] = cluster.nodes;
+  for (const value of ["1", "2", "3"]) {
+    await first.local(KV).put({ key: bytes("a"), value: bytes(value) });
+  }
+  const started = new FakeNode(cluster, 1);
+  started.attach();
+  started.resume(2);
+  await turns();
+  const kv = started.local(KV);
+  const range = { key: bytes("a"), serializable: true };
+  await assert.rejects(kv.range(range), /\[unavailable\] the node is reading its log again/);
+  await assert.rejects(
+    kv.txn({ success: [{ request: { case: "requestRange", value: range } }] }),
+    /reading its log again/,
+  );
+  const watch = started.local(Watch).watch((async function* () {})());
+  await assert.rejects(watch[Symbol.asyncIterator]().next(), /reading its log again/);
+  started.resume();
+  await turns();
+  assert.equal((await kv.range(range)).kvs[0].version, 3n);
+  await started.stop();
   await cluster.close();
 });

@@ -169,6 +169,7 @@ watchTest("what cannot be watched is refused, and the stream goes on", async ({ 
   ): Promise<void> => {
     const answer = await watch.created(create);
     assert.equal(answer.canceled, true);
+    assert.equal(answer.watchId, -1n, "no watch that there is has ended");
     assert.match(answer.cancelReason, reason);
   };
   await watch.created({ ...key("a"), watchId: 5n });

@@ -4,7 +4,7 @@ import type {
   MachineEntry,
   SnapshotSink,
   SnapshotSource,
-} from "../../src/raft/machine.ts";
+} from "../../src/base/machine.ts";
 
 export class CounterMachine implements Machine<number> {
   appliedIndex = 0;

@@ -19,7 +19,8 @@ import { grantLease, keysOfLeases, revokeLeases } from "./lease_commands.ts";
 import { type LongCommand, LongDelete } from "./long_command.ts";
 import { KvRestore } from "./restore.ts";
 import { Leases } from "./leases.ts";
-import type { Machine, MachineEntry, SnapshotSink, SnapshotSource } from "./machine.ts";
+import type { KvSnapshot } from "./snapshot.ts";
+import type { Machine, MachineEntry } from "../../base/machine.ts";
 import { PutReader } from "./put_reader.ts";
 import { rangeProblem, RangeScan } from "./range.ts";
 import type { KvStatistics } from "./statistics.ts";
@@ -169,12 +170,16 @@ export class KvMachine implements Machine<KvResult> {
     return decodeResult(bytes);
   }
 
+  /**
+   * Housekeeping that changes no answer, about `steps` small units of it. False when none is left.
+   * To be called when nothing else is to be done; `apply` does a little of it by itself.
+   */
   work(steps: number): boolean {
     return this.#store.clean(steps);
   }
 
   /** `pinnedBytesMax` bounds what is kept for it; by default twice what the store holds. */
-  snapshot({ pinnedBytesMax }: { readonly pinnedBytesMax?: number } = {}): SnapshotSource {
+  snapshot({ pinnedBytesMax }: { readonly pinnedBytesMax?: number } = {}): KvSnapshot {
     assert(!this.#restoring, "a machine that is restored has no snapshot");
     assert(this.#unfinished === undefined, "a snapshot stands between two entries");
     return this.#pins.begin({
@@ -192,7 +197,7 @@ export class KvMachine implements Machine<KvResult> {
     return this.#pins.bytes(this.#store);
   }
 
-  restore(): SnapshotSink {
+  restore(): KvRestore {
     this.#restoring = true;
     this.#unfinished = undefined;
     this.#appliedIndex = 0;

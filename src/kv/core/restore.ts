@@ -8,7 +8,7 @@ import type { KvResult } from "./result.ts";
 import type { Leases } from "./leases.ts";
 import { openingBytes } from "./command.ts";
 import { readLimits } from "./command_codec.ts";
-import type { RestoreProblem, SnapshotSink } from "./machine.ts";
+import type { SnapshotSink } from "../../base/machine.ts";
 import type { Sessions } from "./sessions.ts";
 import { snapshotMagic, snapshotVersion, Tag } from "./snapshot.ts";
 import type { LoadedRecord, Store } from "./store.ts";
@@ -17,6 +17,15 @@ import type { LoadedRecord, Store } from "./store.ts";
 const itemBytesMax = 256 * 1024 * 1024;
 /** A tag and a length. */
 const itemHeadBytesMax = 9;
+
+/** Why a snapshot is refused. The machine is empty then and must be restored from another. */
+export type RestoreProblem =
+  /** The bytes contradict themselves. */
+  | "corrupt"
+  /** Written by a newer build. */
+  | "unsupported_version"
+  /** The end is missing. */
+  | "incomplete";
 
 /** What a snapshot fills. */
 export interface RestoreTarget {

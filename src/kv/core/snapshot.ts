@@ -18,7 +18,7 @@ import type { Leases } from "./leases.ts";
 import { nowhere } from "./records.ts";
 import type { Position } from "./key_index.ts";
 import type { KnownOpening, Sessions } from "./sessions.ts";
-import type { SnapshotSource } from "./machine.ts";
+import type { SnapshotSource } from "../../base/machine.ts";
 import type { Store } from "./store.ts";
 import { writeLimits } from "./command_codec.ts";
 
@@ -61,6 +61,7 @@ interface SessionCopy {
 type Phase = "head" | "leases" | "sessions" | "openings" | "base" | "changes" | "closed";
 
 export class KvSnapshot implements SnapshotSource {
+  /** The last entry that the snapshot holds. */
   readonly index: number;
   readonly term: number;
   readonly #store: Store;

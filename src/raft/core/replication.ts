@@ -35,6 +35,14 @@ export function flushReplication(replica: Replica): void {
   replica.announceCommit = false;
 }
 
+/**
+ * What is sent to one follower at once. One that is far behind has room for a whole window, and
+ * making that takes a tenth of a second, for which everybody else would wait; each acknowledgement
+ * lets more out.
+ */
+const burstEntries = 1000;
+const burstBytes = 4 << 20;
+
 /** As many appends as the window takes, and one at least if one is owed or the commit is news. */
 function replicateTo(replica: Replica, progress: Progress): void {
   const isNews = progress.state === ProgressState.replicate &&
@@ -42,7 +50,13 @@ function replicateTo(replica: Replica, progress: Progress): void {
   const isTold = isNews && (!replica.options.lazyCommits || replica.announceCommit);
   let mayBeEmpty = progress.owesAppend || isTold;
   let isSent = false;
-  while (sendAppend(replica, progress, mayBeEmpty)) {
+  const { inflights } = progress;
+  const lastEntry = progress.next + burstEntries;
+  const lastByte = inflights.bytes + burstBytes;
+  while (
+    progress.next < lastEntry && inflights.bytes < lastByte &&
+    sendAppend(replica, progress, mayBeEmpty)
+  ) {
     mayBeEmpty = false;
     isSent = true;
   }

@@ -14,7 +14,7 @@ import { KvMachine } from "../../../src/kv/core/kv_machine.ts";
 import { latin, Twin } from "./twin.ts";
 import { snapshotVersion } from "../../../src/kv/core/snapshot.ts";
 import { Prng } from "../../../src/base/prng.ts";
-import type { RestoreProblem } from "../../../src/kv/core/machine.ts";
+import type { RestoreProblem } from "../../../src/kv/core/restore.ts";
 
 /** Flips, cuts, doubles or grows. */
 function damaged(prng: Prng, bytes: Uint8Array): Uint8Array {

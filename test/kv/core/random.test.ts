@@ -11,7 +11,8 @@ import { latin, Twin } from "./twin.ts";
 import { Prng } from "../../../src/base/prng.ts";
 import type { RangeRequest, TransactionCommand } from "../../../src/kv/core/command.ts";
 import { plainRange, RangeScan } from "../../../src/kv/core/range.ts";
-import type { MachineEntry, SnapshotSource } from "../../../src/kv/core/machine.ts";
+import type { MachineEntry } from "../../../src/base/machine.ts";
+import type { KvSnapshot } from "../../../src/kv/core/snapshot.ts";
 import { resultBytes } from "../../../src/kv/core/sessions.ts";
 import { hashBytes } from "../../../src/kv/core/bytes.ts";
 import { toHex } from "../../../src/base/bytes.ts";
@@ -94,7 +95,7 @@ function walked(machine: KvMachine, prng: Prng, revision: number): KvEvent[] | u
 
 /** A snapshot that is read while applying goes on. */
 interface OpenSnapshot {
-  readonly source: SnapshotSource;
+  readonly source: KvSnapshot;
   readonly pieces: Uint8Array[];
   readonly digest: string;
 }

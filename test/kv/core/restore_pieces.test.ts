@@ -5,7 +5,7 @@ import { concatBytes, encodeText } from "../../../src/base/bytes.ts";
 import { Prng } from "../../../src/base/prng.ts";
 import { encodeCommand } from "../../../src/kv/core/command_codec.ts";
 import { KvMachine } from "../../../src/kv/core/kv_machine.ts";
-import type { RestoreProblem } from "../../../src/kv/core/machine.ts";
+import type { RestoreProblem } from "../../../src/kv/core/restore.ts";
 import { CommandSource } from "./commands.ts";
 import { applied, digest, Harness, piecesOf } from "./support.ts";
 import { Twin } from "./twin.ts";

@@ -5,6 +5,7 @@ import type { Command, Compare, Operation, PutCommand } from "../../../src/kv/co
 import type { RangeRequest } from "../../../src/kv/core/command.ts";
 import type { FailureReason, KvResult, RangeResult } from "../../../src/kv/core/result.ts";
 import { Harness } from "./support.ts";
+import { commandVersion, Kind, withSession } from "../../../src/kv/core/command_codec.ts";
 import { inInterval, prefixEnd } from "../../../src/kv/core/bytes.ts";
 import { latin, text } from "./twin.ts";
 import { plainRange, RangeScan } from "../../../src/kv/core/range.ts";
@@ -506,4 +507,25 @@ test("a page of a watch may end within a revision and goes on there", () => {
 test("a new leader's empty entry is applied and answers nothing", () => {
   assert.deepEqual(store.bytes(new Uint8Array(0)), { kind: "done", revision: 1 });
   assert.equal(store.machine.appliedIndex, 1);
+});
+
+test("a command of a version or a kind that this build does not know is told before it is tried", () => {
+  const { machine } = store;
+  for (const kind of Object.values(Kind)) {
+    for (const version of [1, commandVersion]) {
+      assert.ok(machine.supports(Uint8Array.of(version, kind)));
+      assert.ok(machine.supports(Uint8Array.of(version, kind | withSession, 9)));
+    }
+  }
+  const newest = Math.max(...Object.values(Kind));
+  for (
+    const bytes of [[commandVersion + 1], [commandVersion + 1, 1], [255, 0], [9, 1], [
+      1,
+      newest + 1,
+    ], [2, withSession | (newest + 1)]]
+  ) {
+    assert.equal(machine.supports(Uint8Array.from(bytes)), false, `${bytes}`);
+  }
+  // What is no command is refused in its place, everywhere alike.
+  for (const bytes of [[], [0], [1], [1, 1]]) assert.ok(machine.supports(Uint8Array.from(bytes)));
 });

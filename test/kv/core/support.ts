@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import type { Command, SessionHeader } from "../../../src/kv/core/command.ts";
 import { encodeCommand } from "../../../src/kv/core/command_codec.ts";
 import { KvMachine } from "../../../src/kv/core/kv_machine.ts";
-import type { MachineEntry } from "../../../src/kv/core/machine.ts";
+import type { MachineEntry } from "../../../src/base/machine.ts";
 import type { KvResult } from "../../../src/kv/core/result.ts";
 import { Xxh64 } from "../../../src/base/xxh64.ts";
 

@@ -260,6 +260,42 @@ test("one probe at a time; then as many appends as the window takes, by messages
   assert.equal(last, leader.status.lastIndex);
 });
 
+test("a follower that is far behind gets a part of its window at a time, and all of it", () => {
+  // By entries where they are small, by bytes where they are large.
+  for (
+    const { count, bytes, least, most } of [
+      { count: 5_000, bytes: 100, least: 1_000, most: 1_032 },
+      { count: 200, bytes: 60 << 10, least: 68, most: 70 },
+    ]
+  ) {
+    const leader = new Lone({
+      voters: [1, 2],
+      options: { appendBytesMax: bytes < 4096 ? 4096 : 64 << 10, inflightBytesMax: 16 << 20 },
+    });
+    leader.lead();
+    const data = "d".repeat(bytes);
+    for (let at = 0; at < count; at++) leader.propose(data);
+    assert.deepEqual(sizes(leader, 2), []);
+    let last = leader.status.lastIndex - count;
+    const sent: number[] = [];
+    const acknowledge = () => {
+      leader.hear(MessageType.appendResponse, 2, { index: index(last) });
+      const now = sizes(leader, 2).filter((entries) => entries > 0);
+      sent.push(...now);
+      const entries = now.reduce((sum, one) => sum + one, 0);
+      assert.ok(entries <= most, `${entries} at once`);
+      return entries;
+    };
+    assert.ok(acknowledge() >= least);
+    for (let acknowledged = 0; acknowledged < sent.length; acknowledged++) {
+      last += sent[acknowledged];
+      acknowledge();
+    }
+    assert.equal(last, leader.status.lastIndex);
+    assert.equal(leader.status.committed, last);
+  }
+});
+
 test("each acknowledgement frees what it covers, old ones nothing", () => {
   const leader = new Lone({ voters: [1, 2], options: { inflightMessagesMax: 4 } });
   leader.lead().acknowledgeAll(2);

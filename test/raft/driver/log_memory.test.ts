@@ -92,6 +92,7 @@ test("a follower that was away gets what is in memory, or a snapshot that is tak
   assert.equal(counters.snapshotsTaken, 0, "none while nobody asks");
   lab.start(behind.name);
   await lab.converged();
+  await lab.pass(1_000);
   assert.equal(counters.snapshotsTaken, 1);
   assert.equal(counters.snapshotsSent, 1);
   await lab.pass(20_000);
@@ -192,6 +193,7 @@ test("who waits for a snapshot is seen to wait; without room for one it is tried
   assert.ok(tries >= 1 && tries <= 3, `${tries} tries`);
   disk.quotaBytes = 1 << 30;
   await lab.converged(undefined, 30_000);
+  await lab.pass(1_000);
   assert.equal(leader.cluster.counters.snapshotsSent, 1);
 });
 

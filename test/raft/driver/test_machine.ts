@@ -8,7 +8,7 @@ import type {
   MachineEntry,
   SnapshotSink,
   SnapshotSource,
-} from "../../../src/raft/machine.ts";
+} from "../../../src/base/machine.ts";
 
 /** Takes that many slices, as a large entry does: `large:3:id`. */
 const large = /^large:(\d+):/;

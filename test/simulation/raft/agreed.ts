@@ -7,7 +7,7 @@ import { Xxh64 } from "../../../src/base/xxh64.ts";
 import { decodeCommand } from "../../../src/kv/core/command_codec.ts";
 import type { KvMachine } from "../../../src/kv/core/kv_machine.ts";
 import type { KvEvent, KvResult } from "../../../src/kv/core/result.ts";
-import type { MachineEntry } from "../../../src/raft/machine.ts";
+import type { MachineEntry } from "../../../src/base/machine.ts";
 import type { KvOperation } from "../linearizability/kv_model.ts";
 import type { WatchEvent } from "../linearizability/watches.ts";
 import type { History } from "./history.ts";

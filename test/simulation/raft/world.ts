@@ -10,7 +10,7 @@ import type { Ready } from "../../../src/raft/core/ready.ts";
 import type { Message, ReplicaId } from "../../../src/raft/core/types.ts";
 import type { GroupOfAny } from "../../../src/raft/group_types.ts";
 import type { RaftHost } from "../../../src/raft/host.ts";
-import type { MachineEntry } from "../../../src/raft/machine.ts";
+import type { MachineEntry } from "../../../src/base/machine.ts";
 import type { Storage } from "../../../src/raft/storage.ts";
 import type { Clock } from "../../../src/runtime/port.ts";
 import type { Simulation } from "../../../src/runtime/sim/simulation.ts";

@@ -1106,6 +1106,8 @@ export type WatchResponse = Message<"covey.kv.v1.WatchResponse"> & {
   header?: ResponseHeader | undefined;
 
   /**
+   * -1: it is about the whole stream, or, with created and canceled, the watch was refused.
+   *
    * @generated from field: int64 watch_id = 2;
    */
   watchId: bigint;
@@ -1902,7 +1904,7 @@ export const SnapshotResponseSchema: GenMessage<SnapshotResponse> = /*@__PURE__*
   messageDesc(file_covey_kv_v1_kv, 55);
 
 /**
- * Those that are 0 stay as they are.
+ * Those that are 0 stay as they are. A least time to live above the longest is refused.
  *
  * @generated from message covey.kv.v1.SetLimitsRequest
  */
