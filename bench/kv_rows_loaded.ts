@@ -108,17 +108,25 @@ function p99(result: WorkResult, name: string): number | undefined {
   return found === undefined ? undefined : found.latencyMicros.p99 / 1000;
 }
 
+/** What became of puts while other work was done, and of the nodes' loops meanwhile. */
+interface Disturbed {
+  readonly result: WorkResult;
+  readonly stall: string | undefined;
+}
+
 async function disturbed(
   bench: Bench,
   cluster: BenchCluster,
   load: LoadProcess,
-): Promise<WorkResult> {
+): Promise<Disturbed> {
   const leader = await cluster.leader();
   await fill(load, leader);
   await sleep(settleMs);
   await load.connect([leader.address], openClients);
   await load.begin({ rate, keys, clients: openClients });
   await sleep(2000);
+  // Not while the keys are filled in: a loop under as much load as it takes is always behind.
+  const watch = cluster instanceof CoveyCluster ? StallWatch.of(cluster) : undefined;
   await load.mark("quiet");
   await sleep(quietSeconds * 1000);
   if (cluster instanceof CoveyCluster) {
@@ -138,7 +146,7 @@ async function disturbed(
     `${cluster.peer}: an empty node caught up in ${Math.round(performance.now() - begunMs)} ms`,
   );
   await load.mark("after");
-  return await load.end();
+  return { result: await load.end(), stall: await watch?.stop() };
 }
 
 export const interference: Group = {
@@ -151,9 +159,8 @@ export const interference: Group = {
     for (let round = 0; round < bench.rounds; round++) {
       for (const peer of bench.peers) {
         await withCluster(peer, { config }, async (cluster, load) => {
-          const watch = cluster instanceof CoveyCluster ? StallWatch.of(cluster) : undefined;
-          results[peer.name].push(await disturbed(bench, cluster, load));
-          const stall = await watch?.stop();
+          const { result, stall } = await disturbed(bench, cluster, load);
+          results[peer.name].push(result);
           if (stall !== undefined) stalls.push(stall);
         });
       }
