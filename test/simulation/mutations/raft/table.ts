@@ -84,6 +84,7 @@ export const raftMutations: readonly Mutation[] = [
   {
     name: "learner_refuses_to_vote",
     bug: "who does not know of its promotion refuses its vote (14)",
+    from: 151,
     seedsMax: 150,
   },
   { name: "sync_left_out", bug: "the log is not synced at all (3)", seedsMax: 5 },
