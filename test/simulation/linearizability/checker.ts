@@ -59,6 +59,8 @@ export interface Model<State, Input, Output> {
    * answer can tell. Undefined: nothing that went unseen makes it answer so in this state.
    */
   open?(state: State, input: Input, output: Output): readonly string[] | undefined;
+  /** Everything that changes what an operation may look at, whether its answer shows it or not. */
+  touched?(input: Input): readonly string[];
 }
 
 /** The longest order that was found, for people to see where it ends. */
@@ -236,6 +238,7 @@ class Search<State, Input, Output> {
     const operations = this.#operations;
     const open = this.#open(state, known);
     if (open === "nothing") return undefined;
+    const touched = this.#touched(known);
     const labels = new Set<string>();
     const useful = new Set<number>();
     for (let before = -1; before !== useful.size;) {
@@ -244,7 +247,11 @@ class Search<State, Input, Output> {
         const { alike, changes, depends, drags } = operations[at];
         if (useful.has(at) || (alike !== undefined && labels.has(alike))) continue;
         if (open !== "everything" && changes !== undefined) {
-          if (!changes.some((name) => open.has(name))) continue;
+          const isSeen = changes.some((name) => open.has(name));
+          // What changes several things cannot wait until the last of them is seen: what it does to
+          // the others would come too late.
+          const isOverdue = drags !== undefined && changes.some((name) => touched.has(name));
+          if (!isSeen && !isOverdue) continue;
           depends?.forEach((name) => open.add(name));
           if (this.#options.thorough) drags?.forEach((name) => open.add(name));
         }
@@ -253,6 +260,16 @@ class Search<State, Input, Output> {
       }
     }
     return [...useful];
+  }
+
+  /** What the operations that come next may look at; nothing in a quick search. */
+  #touched(known: readonly number[]): ReadonlySet<string> {
+    const touched = new Set<string>();
+    if (!this.#options.thorough) return touched;
+    for (const at of known) {
+      this.#model.touched?.(this.#operations[at].input).forEach((name) => touched.add(name));
+    }
+    return touched;
   }
 
   /** What may change unseen before the operations that come next. */

@@ -198,6 +198,15 @@ export const classics: readonly Classic[] = [
       .swap("bob", [2, 9], { key: "a", mod: 2, value: "v3" }, 4),
     "order",
   ),
+  good(
+    "a transaction of unknown outcome of which one half was deleted unseen before the other is seen",
+    story().put("ann", [0, 1], "a", "v1", 2)
+      .putAll("bob", [2], { a: "v2", b: "w2" }).put("cem", [3], "b", "w3").delete("dan", [4], "a")
+      .get("eve", [10, 11], "a", undefined, 5)
+      .putAll("ann", [12, 13], { a: "v6", b: "w6" }, 6)
+      .get("eve", [14, 15], "b", entry("w6", 6, 3, 3), 6)
+      .get("eve", [16, 17], "a", entry("v6", 6), 6),
+  ),
   bad(
     "an acknowledged write that is gone",
     story().put("ann", [0, 1], "a", "v1", 2).put("ann", [2, 3], "a", "v2", 3)

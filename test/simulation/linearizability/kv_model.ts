@@ -92,6 +92,7 @@ export const kvModel: Model<KvState, KvInput, KvOutput> = {
     return text;
   },
   open: openChanges,
+  touched: (input) => keysOf(input).flatMap((key) => [putOf(key), deleteOf(key)]),
 };
 
 type Keys = Map<string, Known>;
