@@ -22,10 +22,12 @@ const system = [
   /^\/dev\/(null|zero|urandom|random|tty|pts\/\d+)$/,
 ];
 const below = (path, folder) => path === folder || path.startsWith(`${folder}/`);
+/** The first start makes the names of the data folder, and of those above it, durable. */
+const above = new Set();
+for (let folder = dirname(data); !above.has(folder); folder = dirname(folder)) above.add(folder);
 const mayRead = (path) =>
   path === binary || path === config || below(path, data) || system.some((one) => one.test(path)) ||
-  // Its own name in the folder above is made durable at the first start.
-  path === dirname(data);
+  above.has(path);
 const mayWrite = (path) => below(path, data) || /^\/dev\/(null|tty|pts\/\d+)$/.test(path);
 
 const opened = new Map();
