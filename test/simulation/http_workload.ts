@@ -6,14 +6,11 @@ import { encodeText } from "../../src/base/bytes.ts";
 import type { HttpContext, Runtime } from "../../src/runtime/port.ts";
 import { roughFaults } from "../../src/runtime/sim/faults.ts";
 import { createSimulation, type Simulation } from "../../src/runtime/sim/simulation.ts";
+import { sleep } from "./sleep.ts";
 
 const names = ["a", "b", "c"];
 const paths = ["/json", "/text", "/stream", "/socket"];
 const clientsPerMachine = 3;
-
-function sleep(runtime: Runtime, ms: number): Promise<void> {
-  return new Promise((resolve) => void runtime.clock.timer(ms, resolve, undefined));
-}
 
 async function answer(
   runtime: Runtime,

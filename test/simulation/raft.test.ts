@@ -6,17 +6,16 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { armBan, liftBan, realNow as now } from "./ban.ts";
-import { type Caught, formatCaught } from "./mutations/runner.ts";
-import { patchNames, staleMutations } from "./mutations/raft/runner.ts";
-import { raftMutations } from "./mutations/raft/table.ts";
-import { Coverage } from "../../src/runtime/sim/coverage.ts";
-import { runScript } from "./raft/child.ts";
+import { testMutations } from "./mutations/tests.ts";
 import { runDuplicate } from "./raft/duplicate.ts";
 import { raftHashes } from "./raft/hashes.ts";
 import { runPowerLoss } from "./raft/power_loss.ts";
-import { marks } from "./raft/marks.ts";
-import type { Share } from "./raft/shares.ts";
-import { formatTotals, sweep } from "./raft/sweep.ts";
+import { raftSubject } from "./raft/subject.ts";
+import { datagramFaults, faultsWithout } from "./seeds/faults.ts";
+import { checkHashes } from "./seeds/hashes.ts";
+import { runScript } from "./seeds/processes.ts";
+import { joinShares, type Share } from "./seeds/shares.ts";
+import { formatTotals, sweep } from "./seeds/sweep.ts";
 import { show } from "./show.ts";
 
 const isBun = "bun" in process.versions;
@@ -26,66 +25,29 @@ const processes = 2;
 before(armBan);
 after(liftBan);
 
-/** Faults that the seeds must have met; those of datagrams are not this test's. */
-const faults = [
-  "bitFlip",
-  "clockDrift",
-  "clockJump",
-  "connectionReset",
-  "crash",
-  "dialRetry",
-  "diskFull",
-  "kill",
-  "lostName",
-  "lostWrite",
-  "oneWayCut",
-  "partialWrite",
-  "partition",
-  "pause",
-  "powerLoss",
-  "restart",
-  "slowLink",
-  "slowSync",
-  "split",
-  "stall",
-  "stallReset",
-  "stuckPeer",
-  "syncFailure",
-  "tornWrite",
-] as const;
-
-function checkHashes(hashes: ReadonlyMap<number, string>): void {
-  const changed = [...raftHashes].filter(([seed, hash]) => hashes.get(seed) !== hash);
-  assert.deepEqual(
-    changed,
-    [],
-    "traces changed: when that is meant, run bun scripts/simulate_raft.ts --hashes",
-  );
-}
+/** Faults that the seeds must have met; a call of the disk that fails is a sync here. */
+const faults = faultsWithout(...datagramFaults, "readFailure", "writeFailure");
 
 test("raft: whole nodes keep every invariant under 300 seeds of faults", {
   skip: isBun ? false : "the seeds run in processes of Bun, once is enough",
 }, () => {
-  const { hashes, failures, totals, ...found } = runScript(
-    ["--count", `${seeds}`, "--processes", `${processes}`],
-  ) as Share;
-  const coverage = new Coverage(marks);
-  coverage.add(found.coverage);
-  console.log(coverage.toString());
-  show(`raft: ${formatTotals(totals, failures.length)}`);
-  assert.deepEqual(failures, []);
-  assert.equal(totals.seeds, seeds);
-  checkHashes(new Map(hashes));
-  coverage.assertCovered(faults);
+  const args = ["--count", `${seeds}`, "--processes", `${processes}`];
+  const found = joinShares(raftSubject, [runScript("raft", args) as Share]);
+  console.log(found.coverage.toString());
+  show(`raft: ${formatTotals(found)}`);
+  for (const error of found.failures.values()) throw error;
+  assert.equal(found.totals.seeds, seeds);
+  checkHashes("raft", { committed: raftHashes, found: found.hashes });
+  found.coverage.assertCovered(faults);
 });
 
 test("raft: the other engine gives the same traces", {
   skip: isBun ? "the seeds of the sweep are compared with the same hashes" : false,
 }, async () => {
-  const { hashes, failures, totals } = await sweep({ seeds: raftHashes.keys(), now });
-  for (const error of failures.values()) throw error;
-  show(`raft: ${formatTotals(totals, failures.size)}`);
-  checkHashes(hashes);
+  const found = await sweep(raftSubject, { seeds: raftHashes.keys(), now });
+  for (const error of found.failures.values()) throw error;
+  show(`raft: ${formatTotals(found)}`);
+  checkHashes("raft", { committed: raftHashes, found: found.hashes });
 });
 
 /** The power goes at every call of a disk, one run for each. */
@@ -117,19 +79,4 @@ test("raft: a copy of a data directory disturbs nobody, and is told of", async (
   assert.ok(lines.some((line) => line.includes("two processes run with one node id")), `${lines}`);
 });
 
-test("raft: every row of the table of bugs has a patch that applies, every patch a row", () => {
-  const names = raftMutations.map(({ name }) => name);
-  assert.deepEqual([...names].sort(), patchNames());
-  assert.ok(names.length >= 20);
-  assert.deepEqual(staleMutations(), []);
-});
-
-test("raft: bugs that are put back are caught", {
-  skip: isBun ? false : "the mutations run in processes of Bun, once is enough",
-}, () => {
-  const caught = runScript(["--mutations", "--processes", `${processes}`]) as Caught[];
-  show(`raft: seeds until a bug was caught\n${formatCaught(caught)}`);
-  assert.equal(caught.length, raftMutations.length);
-  const missed = caught.filter(({ seeds: found }) => found === undefined);
-  assert.deepEqual(missed.map(({ mutation, invariant }) => [mutation.name, invariant]), []);
-});
+testMutations(raftSubject, { least: 20, processes });

@@ -6,7 +6,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import type { Config } from "../../src/config/types.ts";
-import { resolve } from "../../src/config/resolve.ts";
 import { createLog } from "../../src/log.ts";
 // Loaded now: an import takes real time, and a run has none.
 import "../../src/node/replication.ts";
@@ -15,37 +14,24 @@ import { Node } from "../../src/node.ts";
 import type { Disk, Runtime } from "../../src/runtime/port.ts";
 import { createSimulation, type Simulation } from "../../src/runtime/sim/simulation.ts";
 import { armBan, liftBan } from "./ban.ts";
+import { meshPort, nodeConfig } from "./node_config.ts";
 import { DiskWatch } from "./raft/disk_watch.ts";
 
 before(armBan);
 after(liftBan);
 
 const names = ["ash", "birch", "cedar"];
-const port = 7946;
 const values = 5;
 /** With these the log has several segments and snapshots. */
 const log = { segment_bytes: 4096, snapshot_log_bytes: 1500, catch_up_bytes: 600 };
 
 /** Machines get their addresses in the order in which they are made. */
-const addressOf = (name: string): string => `tcp://10.0.0.${names.indexOf(name) + 1}:${port}`;
+const addressOf = (name: string): string => `tcp://10.0.0.${names.indexOf(name) + 1}:${meshPort}`;
 
 function configOf(runtime: Runtime, name: string): Config {
-  const { config } = resolve(runtime, {
-    options: {
-      node: {
-        name,
-        data: "/var/lib/covey",
-        listen: [`tcp://0.0.0.0:${port}`],
-        advertise: addressOf(name),
-      },
-      tls: { mode: "off" },
-      admin: { enabled: false },
-      cluster: { join: names.filter((other) => other !== name).map(addressOf) },
-      log: { level: "error" },
-    },
-    environment: false,
-    flags: [],
-    dev: false,
+  const config = nodeConfig(runtime, { name, advertise: addressOf(name) }, {
+    cluster: { join: names.filter((other) => other !== name).map(addressOf) },
+    log: { level: "error" },
   });
   return {
     ...config,

@@ -1,7 +1,6 @@
 /** A node that is told to stop while its disk does not answer. */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { resolve } from "../../src/config/resolve.ts";
 import { createLog } from "../../src/log.ts";
 // Loaded now: an import takes real time, and a run has none.
 import "../../src/node/replication.ts";
@@ -10,26 +9,18 @@ import type { Runtime } from "../../src/runtime/port.ts";
 import type { SimMachine } from "../../src/runtime/sim/machine.ts";
 import { createSimulation, type Simulation } from "../../src/runtime/sim/simulation.ts";
 import { armBan, liftBan } from "./ban.ts";
+import { nodeConfig } from "./node_config.ts";
 
 before(armBan);
 after(liftBan);
 
 const drainMs = 1000;
 const diskStallMs = 2000;
-const data = "/var/lib/covey";
 
 async function startNode(runtime: Runtime): Promise<Node> {
-  const { config } = resolve(runtime, {
-    options: {
-      node: { name: "ash", data, listen: ["tcp://0.0.0.0:7946"] },
-      tls: { mode: "off" },
-      admin: { enabled: false },
-      rpc: { drain_timeout: drainMs },
-      raft: { disk_stall_timeout: diskStallMs },
-    },
-    environment: false,
-    flags: [],
-    dev: false,
+  const config = nodeConfig(runtime, { name: "ash" }, {
+    rpc: { drain_timeout: drainMs },
+    raft: { disk_stall_timeout: diskStallMs },
   });
   const log = await createLog(runtime, { level: "error", node: "ash", format: "none" });
   return await Node.start({ runtime, config, dev: true, admin: false, log });

@@ -1,29 +1,35 @@
 /**
- * Puts known bugs back, one at a time, into a scratch copy of the source, and lets the simulator
- * look for them. A bug that is not found within its seeds means that an invariant is missing.
+ * Puts known bugs back, one at a time, into scratch copies of the source, and lets the simulator
+ * look for them, in several processes side by side. A bug that is not found within its seeds means
+ * that an invariant is missing.
  */
-import { spawnSync } from "node:child_process";
 import {
   cpSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { applyPatch, parsePatch } from "./patch.ts";
-import { type Mutation, mutations } from "./table.ts";
+import { join } from "node:path";
+import { runProcess } from "../seeds/processes.ts";
+import { checkout, scriptOf, type SubjectName } from "../seeds/subject.ts";
+import type { Mutation } from "./mutation.ts";
+import { applyPatch, parsePatch, type Patch } from "./patch.ts";
 
-const here = dirname(fileURLToPath(import.meta.url));
-const root = join(here, "../../..");
 /** What the sweep needs; the rest of the checkout stays where it is. */
 const copied = ["src", "test/simulation", "test/gen", "package.json", "tsconfig.json"];
-/** A mutation may make the simulator run in circles. */
-const limitMs = 120_000;
+/** A mutation may make the simulator run in circles: then it was not caught. */
+const limitMs = 600_000;
+
+/** Whose bugs they are. */
+export interface Mutated {
+  readonly name: SubjectName;
+  readonly mutations: readonly Mutation[];
+}
 
 export interface Caught {
   readonly mutation: Mutation;
@@ -32,50 +38,104 @@ export interface Caught {
   readonly invariant: string;
 }
 
-/** Runs these mutations; `tell` gets each result as it comes. */
-export function runMutations(
-  chosen: readonly Mutation[] = mutations,
-  tell: (caught: Caught) => void = () => {},
-): Caught[] {
+export interface MutationOptions {
+  readonly processes: number;
+  readonly chosen: readonly Mutation[];
+  /** Gets each result as it comes. */
+  readonly tell: (caught: Caught) => void;
+}
+
+/** Runs these mutations; the answer is in their order. */
+export async function runMutations(
+  subject: Mutated,
+  { processes, chosen, tell }: MutationOptions,
+): Promise<Caught[]> {
+  const stale = staleMutations(subject);
+  if (stale.length > 0) throw new Error(`mutations that do not apply: ${stale.join("\n")}`);
+  const results = new Map<Mutation, Caught>();
+  const queue = [...chosen];
+  const work = async (): Promise<void> => {
+    const scratch = makeScratch(subject);
+    try {
+      for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+        const caught = await runMutation(subject, scratch, next);
+        results.set(next, caught);
+        tell(caught);
+      }
+    } finally {
+      rmSync(scratch, { recursive: true, force: true });
+    }
+  };
+  await Promise.all(Array.from({ length: processes }, work));
+  return chosen.map((mutation) => results.get(mutation)!);
+}
+
+function folderOf({ name }: Mutated): string {
+  return join(checkout, "test/simulation/mutations", name);
+}
+
+/** The names of a subject's patches, sorted. */
+export function patchNames(subject: Mutated): string[] {
+  const patches = readdirSync(folderOf(subject)).filter((name) => name.endsWith(".patch"));
+  return patches.map((name) => name.slice(0, -".patch".length)).sort();
+}
+
+/** Why mutations cannot be put into the source as it is; empty when all can. */
+export function staleMutations(subject: Mutated): string[] {
+  return subject.mutations.flatMap((mutation) => {
+    try {
+      const patch = patchOf(subject, mutation);
+      applyPatch(patch, readFileSync(join(checkout, patch.path), "utf8"));
+      return [];
+    } catch (error) {
+      return [`${mutation.name}: ${error instanceof Error ? error.message : String(error)}`];
+    }
+  });
+}
+
+function patchOf(subject: Mutated, { name }: Mutation): Patch {
+  return parsePatch(readFileSync(join(folderOf(subject), `${name}.patch`), "utf8"));
+}
+
+function makeScratch({ name }: Mutated): string {
   const scratch = mkdtempSync(join(tmpdir(), "covey-mutations-"));
+  for (const path of copied) {
+    cpSync(join(checkout, path), join(scratch, path), { recursive: true });
+  }
+  mkdirSync(join(scratch, "scripts"));
+  cpSync(join(checkout, scriptOf(name)), join(scratch, scriptOf(name)));
+  symlinkSync(join(checkout, "node_modules"), join(scratch, "node_modules"));
+  return scratch;
+}
+
+async function runMutation(
+  subject: Mutated,
+  scratch: string,
+  mutation: Mutation,
+): Promise<Caught> {
+  const patch = patchOf(subject, mutation);
+  const path = join(scratch, patch.path);
+  const original = readFileSync(path, "utf8");
+  writeFileSync(path, applyPatch(patch, original));
   try {
-    for (const path of copied) cpSync(join(root, path), join(scratch, path), { recursive: true });
-    mkdirSync(join(scratch, "scripts"));
-    cpSync(join(root, "scripts/simulate_rpc.ts"), join(scratch, "scripts/simulate_rpc.ts"));
-    symlinkSync(join(root, "node_modules"), join(scratch, "node_modules"));
-    return chosen.map((mutation) => {
-      const caught = runMutation(scratch, mutation);
-      tell(caught);
-      return caught;
-    });
+    return await judge(subject, scratch, mutation);
   } finally {
-    rmSync(scratch, { recursive: true, force: true });
+    writeFileSync(path, original);
   }
 }
 
-function runMutation(scratch: string, mutation: Mutation): Caught {
-  const patch = parsePatch(readFileSync(join(here, `${mutation.name}.patch`), "utf8"));
-  const path = join(scratch, patch.path);
-  const original = readFileSync(path, "utf8");
-  try {
-    writeFileSync(path, applyPatch(patch, original));
-  } catch (error) {
-    throw new Error(`the mutation ${mutation.name} does not apply`, { cause: error });
-  }
-  const run = spawnSync(
-    join(root, "node_modules/.bin/bun"),
-    ["--no-install", "scripts/simulate_rpc.ts", "--seeds", `1..${mutation.seedsMax}`],
-    { cwd: scratch, encoding: "utf8", timeout: limitMs },
-  );
-  writeFileSync(path, original);
-  const found = /^seed (\d+): ([^\n]*)/m.exec(run.stdout ?? "");
+async function judge({ name }: Mutated, folder: string, mutation: Mutation): Promise<Caught> {
+  const { from = 1, seedsMax } = mutation;
+  const args = ["--from", `${from}`, "--count", `${seedsMax}`];
+  const { output, errors, code } = await runProcess(name, args, { folder, limitMs });
+  const found = /^seed (\d+): ([^\n]*)/m.exec(output);
   if (found !== null) {
     const invariant = found[2].split(": ")[0];
-    return { mutation, seeds: Number(found[1]), invariant };
+    return { mutation, seeds: Number(found[1]) - from + 1, invariant };
   }
-  if (run.status === 0) return { mutation, seeds: undefined, invariant: "" };
-  const last = `${run.stderr ?? ""}`.trim().split("\n").at(-1) ?? "";
-  return { mutation, seeds: undefined, invariant: `the run ended with ${run.status}: ${last}` };
+  const last = errors.trim().split("\n").at(-1) ?? "";
+  const invariant = code === 0 ? "" : `the run ended with ${code}: ${last}`;
+  return { mutation, seeds: undefined, invariant };
 }
 
 /** One line per mutation: the bug, the seeds until it was caught, what caught it. */

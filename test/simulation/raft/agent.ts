@@ -2,7 +2,6 @@
  * The program of one machine: a whole node, started again when it ends by itself, as a supervisor
  * does it. What the node sees of the world goes through the run's observers.
  */
-import { resolve } from "../../../src/config/resolve.ts";
 import type { Config } from "../../../src/config/types.ts";
 import { createLog } from "../../../src/log.ts";
 // Loaded now: an import takes real time, and a run has none.
@@ -11,14 +10,12 @@ import { Node } from "../../../src/node.ts";
 import type { Runtime } from "../../../src/runtime/port.ts";
 import type { SimMachine } from "../../../src/runtime/sim/machine.ts";
 import type { SimProcess } from "../../../src/runtime/sim/process.ts";
+import { dataDirectory, meshPort, nodeConfig } from "../node_config.ts";
 import { limitStop } from "../stop_limit.ts";
 import { DiskWatch } from "./disk_watch.ts";
 import type { RunPlan } from "./plan.ts";
 import type { ReplicaWatch } from "./replica_watch.ts";
 import type { RaftWorld } from "./world.ts";
-
-export const meshPort = 7946;
-export const dataDirectory = "/var/lib/covey";
 
 /** How long the trouble of a disk may be the reason for a node not to start. */
 const excuseMs = 20_000;
@@ -163,24 +160,11 @@ function configOf(plan: RunPlan, runtime: Runtime, agent: Agent): Config {
   const isFounder = plan.founders.includes(name);
   // Those who come later know one or more of those who were there.
   const known = world.fleet.all.filter((one) => plan.founders.includes(one.name) && one !== agent);
-  const { config } = resolve(runtime, {
-    options: {
-      node: {
-        name,
-        data: dataDirectory,
-        listen: [`tcp://0.0.0.0:${meshPort}`],
-        advertise: agent.address,
-      },
-      tls: { mode: "off" },
-      admin: { enabled: false },
-      cluster: {
-        join: known.map(({ address }) => address),
-        expect: isFounder && plan.founders.length === 1 && plan.spares.length > 0 ? 1 : 0,
-      },
+  const config = nodeConfig(runtime, { name, advertise: agent.address }, {
+    cluster: {
+      join: known.map(({ address }) => address),
+      expect: isFounder && plan.founders.length === 1 && plan.spares.length > 0 ? 1 : 0,
     },
-    environment: false,
-    flags: [],
-    dev: false,
   });
   return {
     ...config,

@@ -13,7 +13,7 @@ import type { WatchEvent } from "../linearizability/watches.ts";
 import type { History } from "./history.ts";
 import type { LeaseBook } from "./lease_holder.ts";
 import type { Mark } from "./marks.ts";
-import type { Verdict } from "./verdict.ts";
+import type { Verdict } from "../seeds/verdict.ts";
 import { nameOf } from "./workload.ts";
 
 /** Who is told of what was agreed. */

@@ -4,7 +4,8 @@
  * are whole: a promise to survive the loss of a minority is none to survive more.
  */
 import type { Prng } from "../../../src/base/prng.ts";
-import { type Agent, dataDirectory } from "./agent.ts";
+import { dataDirectory } from "../node_config.ts";
+import type { Agent } from "./agent.ts";
 import type { RaftWorld } from "./world.ts";
 
 export class DiskFaults {

@@ -5,12 +5,10 @@
 import { createSimulation } from "../../../src/runtime/sim/simulation.ts";
 import type { SimDisk } from "../../../src/runtime/sim/sim_disk.ts";
 import { judgeHistory } from "../linearizability/report.ts";
-import { Connections, KvWorker, sleep } from "./client.ts";
-import { drawPlan, type RunPlan } from "./plan.ts";
-import { until } from "./run.ts";
-import { Verdict } from "./verdict.ts";
-import { Workload } from "./workload.ts";
-import { RaftWorld } from "./world.ts";
+import { until } from "../seeds/run.ts";
+import { startWorkers } from "./client.ts";
+import { startClientMachine } from "./client_machine.ts";
+import { smallWorld, testCommand } from "./small.ts";
 
 const workMs = 20_000;
 const clients = 5;
@@ -18,31 +16,14 @@ const clients = 5;
 /** Rejects with what went wrong; answers the lines that the nodes logged about it. */
 export async function runDuplicate(seed: number): Promise<string[]> {
   const simulation = createSimulation({ seed, latencyMs: [0.3, 2] });
-  const drawn = drawPlan(createSimulation({ seed: 1 }).random("plan"));
-  const plan: RunPlan = {
-    ...drawn,
-    founders: ["ash", "birch", "cedar"],
-    spares: [],
-    raft: {},
-    kv: {},
-    diskBytes: 1 << 30,
-    disk: { ...drawn.disk, crashInWriteChance: 0 },
-    work: { ...drawn.work, clients, gapMs: 300, valueBytes: [0, 100], timeoutMs: [2000, 2000] },
-  };
-  const world = new RaftWorld(simulation, new Verdict(simulation), plan);
-  const { history, verdict, fleet } = world;
-  const [, , cedar] = plan.founders.map((name) => fleet.start(name));
-  const workload = new Workload(simulation.random("workload"), plan.work);
-  simulation.machine("clients", {
-    boot: async (runtime) => {
-      const connections = new Connections(runtime);
-      for (let at = 0; at < clients; at++) {
-        const name = `client ${at}`;
-        void new KvWorker({ world, runtime, connections, workload, name }).run();
-      }
-      await sleep(runtime, 10 * workMs);
-    },
+  const world = smallWorld({
+    simulation,
+    replay: testCommand,
+    work: { clients, gapMs: 300, valueBytes: [0, 100], timeoutMs: [2000, 2000] },
   });
+  const { history, verdict, fleet } = world;
+  const [, , cedar] = world.plan.founders.map((name) => fleet.start(name));
+  startClientMachine(world, startWorkers);
   const answered = (): number => history.operations.filter(({ output }) => output).length;
   await until(world, "a cluster founds itself", 20_000, () => answered() > 20);
 
@@ -63,7 +44,7 @@ export async function runDuplicate(seed: number): Promise<string[]> {
   await simulation.run({ forMs: 5000 });
   const lines = judgeHistory(history.forChecker());
   verdict.check(lines === undefined, "histories are linearizable", () => lines ?? "");
-  await simulation.run({ forMs: 1 });
+  verdict.confirm();
   return world.warnings;
 }
 

@@ -4,7 +4,7 @@
  * product believes, so that a promise made before its sync shows.
  */
 import { crc32c } from "../../../src/base/crc32c.ts";
-import { EntryType } from "../../../src/raft/core/types.ts";
+import { EntryType, type ReplicaId } from "../../../src/raft/core/types.ts";
 import { ByteCursor, getU24, getU48 } from "../../../src/raft/wal/record_bytes.ts";
 import {
   markReplacesLog,
@@ -82,7 +82,8 @@ export class DurableGroup {
   /** What differs between the two; undefined when they are the same. */
   difference(other: DurableGroup): string | undefined {
     const numbers = (group: DurableGroup): string =>
-      `term ${group.term}, vote ${group.vote}, entries ${group.mark + 1} to ${group.last}`;
+      `term ${group.term}, vote ${group.vote}, commit ${group.commit}, ` +
+      `a mark of term ${group.markTerm}, entries ${group.mark + 1} to ${group.last}`;
     if (numbers(this) !== numbers(other)) return `${numbers(this)} and ${numbers(other)}`;
     const at = this.hashes.findIndex((hash, place) =>
       hash !== other.hashes[place] || this.terms[place] !== other.terms[place]
@@ -90,6 +91,9 @@ export class DurableGroup {
     return at < 0 ? undefined : `another entry ${this.mark + 1 + at}`;
   }
 }
+
+/** The machine's disk of each replica. */
+export type Disks = (replica: ReplicaId) => DurableGroup | undefined;
 
 export function entryHash(type: number, data: Uint8Array): number {
   return crc32c(data, 0, data.length, type);

@@ -5,7 +5,8 @@
 import { members } from "../../../src/raft/core/configuration.ts";
 import { majorityOf } from "../../../src/raft/core/quorum.ts";
 import type { Configuration } from "../../../src/raft/core/types.ts";
-import { Agent, dataDirectory } from "./agent.ts";
+import { dataDirectory } from "../node_config.ts";
+import { Agent } from "./agent.ts";
 import type { RaftWorld } from "./world.ts";
 
 export class Fleet {

@@ -59,23 +59,16 @@ export function inspect(owner: InspectorOwner): () => void {
           original.call(this, group);
         },
     ),
-    wrap(
-      RaftHost.prototype,
-      "send",
-      (original) =>
-        function (this: RaftHost, group, to, message): void {
-          owner.sending(this, group, message);
-          original.call(this, group, to, message);
-        },
-    ),
-    wrap(
-      RaftHost.prototype,
-      "sendSnapshot",
-      (original) =>
-        function (this: RaftHost, group, to, message): void {
-          owner.sending(this, group, message);
-          original.call(this, group, to, message);
-        },
+    ...(["send", "sendSnapshot"] as const).map((name) =>
+      wrap(
+        RaftHost.prototype,
+        name,
+        (original) =>
+          function (this: RaftHost, group, to, message): void {
+            owner.sending(this, group, message);
+            original.call(this, group, to, message);
+          },
+      )
     ),
     wrap(RaftNode.prototype, "status", (original) =>
       function (this: RaftNode): Status {

@@ -6,17 +6,11 @@ import { isJoint } from "../../../src/raft/core/configuration.ts";
 import { majorityIndex } from "../../../src/raft/core/quorum.ts";
 import { type Ready, Role } from "../../../src/raft/core/ready.ts";
 import type { Status } from "../../../src/raft/core/status.ts";
-import {
-  type Configuration,
-  EntryType,
-  type Message,
-  MessageType,
-  type ReplicaId,
-} from "../../../src/raft/core/types.ts";
-import { type DurableGroup, type DurableLog, entryHash } from "./durable_log.ts";
+import { type Configuration, EntryType, type ReplicaId } from "../../../src/raft/core/types.ts";
+import { type Disks, type DurableLog, entryHash } from "./durable_log.ts";
 import type { Marker } from "./marks.ts";
 import type { ReplicaWatch } from "./replica_watch.ts";
-import type { Verdict } from "./verdict.ts";
+import type { Verdict } from "../seeds/verdict.ts";
 
 interface ConfigurationAt {
   readonly index: number;
@@ -29,7 +23,7 @@ export class Invariants {
   readonly #verdict: Verdict;
   readonly #mark: Marker;
   /** The machine's disk of each replica. */
-  readonly #disks: (replica: ReplicaId) => DurableGroup | undefined;
+  readonly #disks: Disks;
   readonly #leaders = new Map<number, ReplicaWatch>();
   readonly #leaderIds = new Map<number, ReplicaId>();
   /** Every entry ever made, by term and index: its hash and the term of the entry before it. */
@@ -43,12 +37,11 @@ export class Invariants {
   readonly #configurations: ConfigurationAt[] = [];
   readonly #votes = new Map<string, number>();
   readonly #terms = new Map<ReplicaId, number>();
-  readonly #granted = new Map<string, ReplicaId>();
 
   constructor(
     verdict: Verdict,
     mark: Marker,
-    disks: (replica: ReplicaId) => DurableGroup | undefined,
+    disks: Disks,
   ) {
     this.#verdict = verdict;
     this.#mark = mark;
@@ -119,67 +112,9 @@ export class Invariants {
     }
   }
 
-  // -------------------------------------------------------------------------------------------
-  // Messages
-
-  /** What is sent must already be true on the disk. */
-  sent(replica: ReplicaWatch, message: Message): void {
-    const { disk } = replica;
-    const say = (holds: boolean, text: () => string): void =>
-      this.#verdict.check(
-        holds,
-        "nothing is sent before its sync",
-        () => `${replica.name} ${text()}`,
-      );
-    const { type, to, term, index, reject } = message;
-    if (type === MessageType.appendResponse && !reject) {
-      // A later batch may have cut it off again in the same report of the disk.
-      say(
-        disk !== undefined && (disk.last >= index || disk.term > term),
-        () => `acknowledges entry ${index}, and has ${disk?.last} on disk`,
-      );
-    } else if (type === MessageType.voteResponse && !reject) {
-      say(
-        disk !== undefined && (disk.term > term || (disk.term === term && disk.vote === to)),
-        () => `votes for ${to} in term ${term}; on disk: term ${disk?.term}, vote ${disk?.vote}`,
-      );
-      const key = `${replica.id}/${term}`;
-      const before = this.#granted.get(key) ?? to;
-      this.#verdict.check(
-        before === to,
-        "one vote a term",
-        () => `${replica.name} votes for ${before} and ${to} in term ${term}`,
-      );
-      this.#granted.set(key, to);
-    } else if (type === MessageType.vote) {
-      say(
-        disk !== undefined && disk.term >= term,
-        () => `asks for votes in term ${term}, and has ${disk?.term} on disk`,
-      );
-    } else if (type === MessageType.heartbeat) {
-      const follower = this.#disks(to);
-      this.#verdict.check(
-        follower === undefined || term < follower.term || message.commit <= follower.last,
-        "nobody is told to commit what it does not have",
-        () => `${replica.name} tells ${to} to commit ${message.commit}; it has ${follower?.last}`,
-      );
-    }
-    if (type === MessageType.snapshot) {
-      const member = replica.parts.core.status().members.find(({ id }) => id === to);
-      this.#verdict.check(
-        member?.recentActive === true,
-        "a snapshot goes to whom one hears of",
-        () => `${replica.name} sends ${to} a snapshot, and has not heard of it`,
-      );
-    }
-    this.#markMessage(message);
-  }
-
-  #markMessage({ type, reject }: Message): void {
-    if (type === MessageType.readIndex) this.#mark("read index forwarded");
-    else if (type === MessageType.preVoteResponse && reject) this.#mark("pre-vote refused");
-    else if (type === MessageType.snapshot) this.#mark("snapshot sent");
-    else if (type === MessageType.timeoutNow) this.#mark("transfer: target told to campaign");
+  /** Whoever led in a term; at most one, as long as nothing is wrong. */
+  leaderOf(term: number): ReplicaWatch | undefined {
+    return this.#leaders.get(term);
   }
 
   // -------------------------------------------------------------------------------------------
@@ -295,11 +230,12 @@ export class Invariants {
     const known = this.#leaderIds.get(term);
     if (known !== undefined) {
       this.#verdict.check(
-        known === replica.id,
+        // Nor may a replica lead once more that has died meanwhile.
+        replica.ledTerm === term,
         "one leader a term",
         () => `${known} and ${replica.id} lead in term ${term}`,
       );
-      if (replica.ledTerm === term) return;
+      return;
     }
     replica.ledTerm = term;
     this.#leaderIds.set(term, replica.id);
@@ -382,6 +318,12 @@ export class Invariants {
 
   /** `outcome` is a hash of the entry and its result. */
   applied(replica: ReplicaWatch, index: number, term: number, outcome: number): void {
+    this.#verdict.check(
+      index > replica.machineIndex,
+      "a machine applies an entry once",
+      () => `${replica.name} applies entry ${index} after ${replica.machineIndex}`,
+    );
+    replica.machineIndex = index;
     this.#verdict.check(
       this.committedTerms[index] === term,
       "only what is committed is applied",

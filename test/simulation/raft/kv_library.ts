@@ -18,7 +18,7 @@ import type {
   KvOutput,
 } from "../linearizability/kv_model.ts";
 import type { Agent } from "./agent.ts";
-import type { Connections } from "./client.ts";
+import type { Connections } from "./client_machine.ts";
 import { nameOf } from "./workload.ts";
 
 type Padded = (value: string) => string;

@@ -2,14 +2,10 @@
  * A client whose key lives as long as its lease: it renews for a while and then stops, or revokes.
  * As long as renewals are acknowledged, nobody ends the lease; once it has ended, none is.
  */
-import type { Prng } from "../../../src/base/prng.ts";
 import { encodeText } from "../../../src/base/bytes.ts";
-import { CoveyError } from "../../../src/base/error.ts";
 import { KV, Lease } from "../../../src/gen/covey/kv/v1/kv_pb.ts";
-import type { Runtime } from "../../../src/runtime/port.ts";
-import type { Channel } from "../../../src/ttrpc/channel.ts";
 import { createClient } from "../../../src/ttrpc/client.ts";
-import { type Connections, sleep } from "./client.ts";
+import { SimulatedClient } from "./client_machine.ts";
 import type { RaftWorld } from "./world.ts";
 
 const callMs = 1_500;
@@ -56,71 +52,48 @@ export class LeaseBook {
   }
 }
 
-export class LeaseHolder {
-  readonly #world: RaftWorld;
-  readonly #runtime: Runtime;
-  readonly #connections: Connections;
-  readonly #random: Prng;
-  readonly #name: string;
-
-  constructor(parts: {
-    readonly world: RaftWorld;
-    readonly runtime: Runtime;
-    readonly connections: Connections;
-    readonly name: string;
-  }) {
-    this.#world = parts.world;
-    this.#runtime = parts.runtime;
-    this.#connections = parts.connections;
-    this.#name = parts.name;
-    this.#random = parts.world.simulation.random(parts.name);
-  }
-
+export class LeaseHolder extends SimulatedClient {
   async run(): Promise<void> {
     for (;;) {
-      await sleep(this.#runtime, this.#random.between(200, 4000));
-      if (this.#world.calm) return;
+      await this.sleep(this.random.between(200, 4000));
+      if (this.world.calm) return;
       try {
         await this.#hold();
       } catch (thrown) {
-        this.#world.verdict.check(
-          thrown instanceof CoveyError,
-          "every failure is a CoveyError",
-          () => thrown instanceof Error ? thrown.stack ?? thrown.message : String(thrown),
-        );
+        this.expectCoveyError(thrown);
       }
     }
   }
 
   async #hold(): Promise<void> {
-    const { leases, simulation } = this.#world;
+    const { leases, simulation } = this.world;
     const options = { timeoutMs: callMs };
     const askedMs = simulation.nowMs;
-    const granted = await createClient(Lease, this.#channel()).leaseGrant(
-      { ttl: BigInt(this.#random.between(1, 3)) },
+    const granted = await createClient(Lease, this.channel()).leaseGrant(
+      { ttl: BigInt(this.random.between(1, 3)) },
       options,
     );
     const id = Number(granted.id);
     leases.renewed(id, askedMs, Number(granted.ttl) * 1000);
-    await createClient(KV, this.#channel()).put({
-      key: encodeText(`lease/${this.#name}`),
+    await createClient(KV, this.channel()).put({
+      key: encodeText(`lease/${this.name}`),
       value: encodeText(`${id}:`),
       lease: granted.id,
     }, options);
-    for (let renewals = this.#random.below(12); renewals > 0; renewals--) {
-      await sleep(this.#runtime, this.#random.between(100, 1200));
-      if (this.#world.calm || !await this.#renew(id)) return;
+    for (let renewals = this.random.below(12); renewals > 0; renewals--) {
+      await this.sleep(this.random.between(100, 1200));
+      if (this.world.calm || !await this.#renew(id)) return;
     }
-    if (this.#random.chance(0.3)) {
-      await createClient(Lease, this.#channel()).leaseRevoke({ id: granted.id }, options);
+    if (this.random.chance(0.3)) {
+      await createClient(Lease, this.channel()).leaseRevoke({ id: granted.id }, options);
     }
   }
 
   /** False when the lease is over. */
   async #renew(id: number): Promise<boolean> {
-    const { simulation, leases } = this.#world;
+    const { simulation, leases } = this.world;
     const calledMs = simulation.nowMs;
-    const client = createClient(Lease, this.#channel());
+    const client = createClient(Lease, this.channel());
     const requests = [{ id: BigInt(id) }];
     async function* send(): AsyncGenerator<{ id: bigint }> {
       yield* requests;
@@ -131,9 +104,5 @@ export class LeaseHolder {
       return true;
     }
     return true;
-  }
-
-  #channel(): Channel {
-    return this.#connections.channel(this.#random.pick(this.#world.targets()));
   }
 }

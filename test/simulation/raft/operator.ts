@@ -4,8 +4,6 @@
  * the command line uses; what the service has no words for, changes of several members at once, is
  * asked of the leader's group itself.
  */
-import type { Prng } from "../../../src/base/prng.ts";
-import { CoveyError } from "../../../src/base/error.ts";
 import { Raft } from "../../../src/gen/covey/raft/v1/raft_pb.ts";
 import { members } from "../../../src/raft/core/configuration.ts";
 import { ChangeType, type SingleChange, Transition } from "../../../src/raft/core/types.ts";
@@ -13,51 +11,38 @@ import type { Runtime } from "../../../src/runtime/port.ts";
 import { createClient } from "../../../src/ttrpc/client.ts";
 import type { Client } from "../../../src/ttrpc/service.ts";
 import type { Agent } from "./agent.ts";
-import { Connections, sleep } from "./client.ts";
+import { Connections, SimulatedClient } from "./client_machine.ts";
 import type { RaftWorld } from "./world.ts";
 
 const commandMs = 4_000;
 
-export class Operator {
-  readonly #world: RaftWorld;
-  readonly #runtime: Runtime;
-  readonly #connections: Connections;
-  readonly #random: Prng;
-
+export class Operator extends SimulatedClient {
   constructor(world: RaftWorld, runtime: Runtime) {
-    this.#world = world;
-    this.#runtime = runtime;
-    this.#connections = new Connections(runtime);
-    this.#random = world.simulation.random("operator");
+    super({ world, runtime, connections: new Connections(runtime) }, "operator");
   }
 
   async run(): Promise<void> {
-    const everyMs = this.#world.plan.operatorEveryMs;
+    const everyMs = this.world.plan.operatorEveryMs;
     if (everyMs === undefined) return;
     for (;;) {
-      await sleep(this.#runtime, everyMs * (0.5 + this.#random.fraction()));
-      if (this.#world.calm) return;
+      await this.sleep(everyMs * (0.5 + this.random.fraction()));
+      if (this.world.calm) return;
       try {
         await this.#command();
       } catch (thrown) {
-        // Everything may fail at present, but never otherwise than by an error that says why.
-        this.#world.verdict.check(
-          thrown instanceof CoveyError,
-          "every failure is a CoveyError",
-          () => thrown instanceof Error ? thrown.stack ?? thrown.message : String(thrown),
-        );
+        this.expectCoveyError(thrown);
       }
     }
   }
 
   async #command(): Promise<void> {
-    const { configuration } = this.#world.invariants;
+    const { configuration } = this.world.invariants;
     if (configuration === undefined) return;
-    const random = this.#random;
+    const random = this.random;
     const { voters, learners } = configuration;
-    const dead = members(configuration).find((id) => this.#world.fleet.lost.has(id));
+    const dead = members(configuration).find((id) => this.world.fleet.lost.has(id));
     if (dead !== undefined && random.chance(0.6)) return await this.#remove(dead);
-    const waiting = this.#world.fleet.all.find((agent) => agent.isWaiting);
+    const waiting = this.world.fleet.all.find((agent) => agent.isWaiting);
     if (waiting !== undefined && random.chance(0.6)) return await this.#add(waiting);
     switch (random.below(9)) {
       case 0:
@@ -65,13 +50,13 @@ export class Operator {
         await this.#raft().transfer({
           replica: BigInt(random.chance(0.3) ? 0 : random.pick(voters)),
         }, { timeoutMs: commandMs });
-        return this.#world.mark("transfer completed");
+        return this.world.mark("transfer completed");
       case 2:
         await this.#raft().snapshot({}, { timeoutMs: commandMs });
         return;
       case 8: {
         // A restart in order, as an update does it. The supervisor starts it again.
-        const agent = random.pick(this.#world.fleet.all);
+        const agent = random.pick(this.world.fleet.all);
         if (agent.running && !agent.taken) void agent.stop();
         return;
       }
@@ -94,35 +79,35 @@ export class Operator {
   }
 
   async #addSpare(): Promise<void> {
-    const { fleet, plan } = this.#world;
+    const { fleet, plan } = this.world;
     const name = plan.spares.find((spare) => !fleet.agents.has(spare));
     if (name === undefined) return;
     const agent = fleet.start(name);
-    await sleep(this.#runtime, this.#random.between(200, 1500));
+    await this.sleep(this.random.between(200, 1500));
     await this.#add(agent);
     // The newcomer is still being filled while who fills it has to go.
-    const { configuration } = this.#world.invariants;
+    const { configuration } = this.world.invariants;
     const leader = this.#leader()?.replicaId;
-    if (leader === undefined || configuration === undefined || this.#random.chance(0.6)) return;
+    if (leader === undefined || configuration === undefined || this.random.chance(0.6)) return;
     if (configuration.voters.length > 2) await this.#remove(leader);
   }
 
   async #add(agent: Agent): Promise<void> {
-    await this.#raft().add({ address: agent.address, learner: this.#random.chance(0.4) }, {
+    await this.#raft().add({ address: agent.address, learner: this.random.chance(0.4) }, {
       timeoutMs: commandMs,
     });
-    this.#world.mark("node added");
+    this.world.mark("node added");
   }
 
   async #remove(replica: number): Promise<void> {
-    const { fleet, simulation } = this.#world;
+    const { fleet, simulation } = this.world;
     const agent = fleet.all.find((one) => one.replicaId === replica);
     await this.#raft().remove({ replica: BigInt(replica) }, { timeoutMs: commandMs });
     if (agent === undefined || fleet.lost.has(replica)) return;
     // It runs on for a while, as forgotten machines do, and must disturb nobody.
     fleet.lost.add(replica);
-    simulation.at(simulation.nowMs + this.#random.between(500, 10_000), () => {
-      if (!this.#world.calm && !agent.taken && agent.replicaId === replica) {
+    simulation.at(simulation.nowMs + this.random.between(500, 10_000), () => {
+      if (!this.world.calm && !agent.taken && agent.replicaId === replica) {
         fleet.replaceDisk(agent);
       }
     });
@@ -135,10 +120,10 @@ export class Operator {
     const { group, core } = leader.replica!.parts;
     const { configuration } = core.status();
     const { voters, learners, votersOutgoing } = configuration;
-    const random = this.#random;
+    const random = this.random;
     const changes: SingleChange[] = [];
     if (votersOutgoing.length === 0) {
-      const healthy = voters.filter((id) => !this.#world.fleet.lost.has(id));
+      const healthy = voters.filter((id) => !this.world.fleet.lost.has(id));
       if (learners.length > 0) {
         changes.push({ type: ChangeType.addVoter, replica: random.pick(learners) });
       }
@@ -160,13 +145,12 @@ export class Operator {
   }
 
   #leader(): Agent | undefined {
-    return this.#world.fleet.all.find((agent) =>
+    return this.world.fleet.all.find((agent) =>
       agent.running && agent.replica?.parts.group.leads === true
     );
   }
 
   #raft(): Client<typeof Raft> {
-    const channel = this.#connections.channel(this.#random.pick(this.#world.targets()));
-    return createClient(Raft, channel);
+    return createClient(Raft, this.channel());
   }
 }

@@ -4,18 +4,17 @@
  * the first process left has been relied on. Repeated for every call there is, no moment is left out.
  */
 import { KV } from "../../../src/gen/covey/kv/v1/kv_pb.ts";
-import type { Runtime } from "../../../src/runtime/port.ts";
 import { createSimulation } from "../../../src/runtime/sim/simulation.ts";
 import { createClient } from "../../../src/ttrpc/client.ts";
-import { judgeHistory } from "../linearizability/report.ts";
 import type { KvInput } from "../linearizability/kv_model.ts";
-import { Connections, sleep } from "./client.ts";
+import { until } from "../seeds/run.ts";
+import { sleep } from "../sleep.ts";
+import { type ClientParts, type Connections, startClientMachine } from "./client_machine.ts";
 import { inspect } from "./inspector.ts";
 import { failureOf, request } from "./kv_rpc.ts";
-import { drawPlan, type RunPlan } from "./plan.ts";
-import { until } from "./run.ts";
-import { Verdict } from "./verdict.ts";
-import { RaftWorld } from "./world.ts";
+import { judge } from "./run.ts";
+import { smallWorld, testCommand } from "./small.ts";
+import type { RaftWorld } from "./world.ts";
 
 const puts = 14;
 const keys = 3;
@@ -48,23 +47,17 @@ export async function runPowerLoss(options: PowerLossOptions): Promise<PowerLoss
     seed: call === Infinity ? 0 : call,
     tornWriteChance: torn ? 0.8 : 0,
   });
-  const drawn = drawPlan(createSimulation({ seed: 1 }).random("plan"));
-  const plan: RunPlan = {
-    ...drawn,
+  const world = smallWorld({
+    simulation,
+    replay: testCommand,
     founders: ["ash", "birch", "cedar"].slice(0, nodes),
-    spares: [],
     raft: { heartbeat_interval: 50, election_timeout: 250, ...bytes, low_water_bytes: 0 },
-    kv: {},
-    diskBytes: 1 << 24,
-    disk: { ...drawn.disk, crashInWriteChance: 0 },
-    work: { ...drawn.work, valueBytes: [valueBytes, valueBytes] },
-  };
-  const verdict = new Verdict(simulation);
-  const world = new RaftWorld(simulation, verdict, plan);
+    work: { valueBytes: [valueBytes, valueBytes] },
+  });
   const leave = inspect(world);
   try {
     let lost = false;
-    const [first] = plan.founders.map((name) => world.fleet.start(name));
+    const [first] = world.plan.founders.map((name) => world.fleet.start(name));
     first.disk.wrote = (count) => {
       if (lost || count !== call) return;
       lost = true;
@@ -81,20 +74,14 @@ export async function runPowerLoss(options: PowerLossOptions): Promise<PowerLoss
       simulation.at(simulation.nowMs + downMs, () => first.machine.restart());
     };
     let done = false;
-    simulation.machine("client", {
-      boot: async (runtime) => {
-        await work(world, runtime, written);
-        done = true;
-        await new Promise<void>(() => {});
-      },
+    startClientMachine(world, async (parts) => {
+      await work(parts, written);
+      done = true;
     });
     await until(world, "the workload ends", endMs, () => done);
     await until(world, "all nodes become equal", endMs, () => world.converged());
-    world.compareStates();
-    world.agreed.judgeHistory();
-    const lines = judgeHistory(world.history.forChecker());
-    verdict.check(lines === undefined, "histories are linearizable", () => lines ?? "");
-    await simulation.run({ forMs: 1 });
+    judge(world);
+    world.verdict.confirm();
     return { calls: first.disk.writes, lost };
   } catch (error) {
     const what = error instanceof Error ? error.message : String(error);
@@ -109,8 +96,7 @@ export async function runPowerLoss(options: PowerLossOptions): Promise<PowerLoss
 }
 
 /** Puts one value after the other until each is acknowledged, and reads everything. */
-async function work(world: RaftWorld, runtime: Runtime, written: () => void): Promise<void> {
-  const connections = new Connections(runtime);
+async function work({ world, runtime, connections }: ClientParts, written: () => void) {
   for (let at = 1; at <= puts + keys; at++) {
     const key = `k${at % keys}`;
     for (let tries = 0;; tries++) {

@@ -29,6 +29,8 @@ export class ReplicaWatch {
   seen: Status;
   /** The newest term that it was seen leading; 0 for none. */
   ledTerm = 0;
+  /** The newest entry that its machine has applied in this process. */
+  machineIndex = 0;
   configuration: Configuration;
   /** Committed entries that may have changed the configuration, not applied when last seen. */
   #changes: number[] = [];

@@ -3,10 +3,19 @@
  * so. Then a majority is healed, all other faults stay as they are, and there must be progress. Then
  * everything is healed, and all must become equal and come to rest.
  */
-import { createSimulation, type Simulation } from "../../../src/runtime/sim/simulation.ts";
 import { judgeHistory } from "../linearizability/report.ts";
+import {
+  checkEffort,
+  listenToSilence,
+  operationsMin,
+  runSeed,
+  type SeedParts,
+  until,
+} from "../seeds/run.ts";
+import type { SeedRun } from "../seeds/subject.ts";
 import { watchBounds } from "./bounds.ts";
-import { Connections, KvWorker } from "./client.ts";
+import { startWorkers } from "./client.ts";
+import { startClientMachine } from "./client_machine.ts";
 import { DiskFaults } from "./disk_faults.ts";
 import { inspect } from "./inspector.ts";
 import { LeaderFaults } from "./leader_faults.ts";
@@ -14,9 +23,7 @@ import { LeaseHolder } from "./lease_holder.ts";
 import { freeze, type Frozen } from "./liveness.ts";
 import { Operator } from "./operator.ts";
 import { chaosMostMs, chaosUntilMs, drawPlan, type RunPlan } from "./plan.ts";
-import { replayLine, Verdict } from "./verdict.ts";
 import { Watcher } from "./watcher.ts";
-import { Workload } from "./workload.ts";
 import { RaftWorld } from "./world.ts";
 
 /** From the start until the first write went through. */
@@ -31,51 +38,27 @@ const restMs = 30_000;
 /** Snapshots and the like that are due come to their end within so many of these. */
 const idleMs = 10_000;
 const idleWindows = 4;
-/** For stopping everything in order; and for how long nothing may follow. */
+/** For stopping everything in order. */
 const stopMs = 8_000;
-const silenceMs = 60_000;
-export const operationsMin = 500;
-export const faultsMin = 8;
-export const faultKindsMin = 3;
-
-export interface RaftRun {
-  readonly simulation: Simulation;
-  readonly operations: number;
-  readonly faults: number;
-  readonly hash: string;
-}
-
-export interface RunOptions {
-  readonly log?: (line: string) => void;
-  /** Looks into the run. */
-  readonly world?: (world: RaftWorld) => void;
-}
+const settleMs = 2_000;
 
 /** Runs a seed; rejects with the first broken invariant. */
-export async function runRaftSeed(seed: number, options: RunOptions = {}): Promise<RaftRun> {
-  // The plan is drawn by a generator of the same seed before there is a simulation to ask.
-  const plan = drawPlan(createSimulation({ seed }).random("plan"));
-  const simulation = createSimulation({ seed, log: options.log, ...plan.faults });
-  const verdict = new Verdict(simulation);
+export function runRaftSeed(seed: number, log?: (line: string) => void): Promise<SeedRun> {
+  return runSeed({ name: "raft", seed, log, drawPlan }, runPlan);
+}
+
+async function runPlan({ simulation, verdict, plan }: SeedParts<RunPlan>): Promise<SeedRun> {
   const world = new RaftWorld(simulation, verdict, plan);
-  options.world?.(world);
   const leave = inspect(world);
   try {
-    return await runPlan(world, plan);
-  } catch (error) {
-    throw verdict.violation ?? withSeed(seed, error);
+    return await live(world);
   } finally {
     leave();
   }
 }
 
-function withSeed(seed: number, error: unknown): Error {
-  const text = error instanceof Error ? error.message : String(error);
-  return new Error(`the run failed: ${text}\nreplay: ${replayLine(seed)}`, { cause: error });
-}
-
-async function runPlan(world: RaftWorld, plan: RunPlan): Promise<RaftRun> {
-  const { simulation, verdict, history, fleet } = world;
+async function live(world: RaftWorld): Promise<SeedRun> {
+  const { simulation, history, fleet, plan } = world;
   for (const name of plan.founders) fleet.start(name);
   startClients(world);
   const disks = new DiskFaults(world);
@@ -108,20 +91,11 @@ async function runPlan(world: RaftWorld, plan: RunPlan): Promise<RaftRun> {
   );
   await demandEquality(world);
   const hash = await comeToRest(world);
-  const faults = countFaults(simulation);
-  verdict.check(
-    history.operations.length >= operationsMin,
-    "a seed is long enough",
-    () => `${history.operations.length} operations`,
-  );
-  verdict.check(
-    faults.total >= faultsMin && faults.kinds >= faultKindsMin,
-    "a seed is rough enough",
-    () => `${faults.total} faults of ${faults.kinds} kinds`,
-  );
+  const operations = history.operations.length;
+  const faults = checkEffort(world, operations);
   judge(world);
-  await listenToSilence(world);
-  return { simulation, operations: history.operations.length, faults: faults.total, hash };
+  await listenToSilence(world, settleMs);
+  return { simulation, operations, faults, hash };
 }
 
 /** Writes through the core are answered, although all the others are out of order. */
@@ -198,17 +172,8 @@ function stateOf(world: RaftWorld): string[] {
   ];
 }
 
-/** Everything was stopped: whoever still does something has left a timer or a socket behind. */
-async function listenToSilence(world: RaftWorld): Promise<void> {
-  const { simulation, verdict } = world;
-  await simulation.run({ forMs: 2000 });
-  const { hash } = simulation;
-  await simulation.run({ forMs: silenceMs });
-  verdict.check(simulation.hash === hash, "a stopped node is silent", "something still runs");
-}
-
 /** What can be said now that everything is known. */
-function judge(world: RaftWorld): void {
+export function judge(world: RaftWorld): void {
   const { verdict, history, agreed } = world;
   world.compareStates();
   agreed.judgeHistory();
@@ -221,67 +186,17 @@ function judge(world: RaftWorld): void {
 }
 
 function startClients(world: RaftWorld): void {
-  const { simulation, plan, watchers } = world;
-  const workload = new Workload(simulation.random("workload"), plan.work);
-  simulation.machine("clients", {
-    immune: true,
-    boot: async (runtime) => {
-      const connections = new Connections(runtime);
-      const shared = { world, runtime, connections };
-      for (let at = 0; at < plan.work.clients; at++) {
-        void new KvWorker({ ...shared, workload, name: `client ${at}` }).run();
-      }
-      for (let at = 0; at < plan.work.watchers; at++) {
-        const watcher = new Watcher({ ...shared, name: `watcher ${at}` });
-        watchers.push(watcher);
-        void watcher.run();
-      }
-      for (let at = 0; at < plan.work.leaseHolders; at++) {
-        void new LeaseHolder({ ...shared, name: `holder ${at}` }).run();
-      }
-      void new Operator(world, runtime).run();
-      await new Promise<void>(() => {});
-    },
-  });
-}
-
-/** Runs until a condition holds; that it does in time is an invariant. */
-export async function until(
-  world: RaftWorld,
-  invariant: string,
-  forMs: number,
-  holds: () => boolean,
-): Promise<void> {
-  const { simulation, verdict } = world;
-  const endMs = simulation.nowMs + forMs;
-  while (!holds()) {
-    if (simulation.nowMs >= endMs) {
-      verdict.violate(invariant, `after ${forMs} ms\n${world.describe()}`);
+  const { plan, watchers } = world;
+  startClientMachine(world, (parts) => {
+    startWorkers(parts);
+    for (let at = 0; at < plan.work.watchers; at++) {
+      const watcher = new Watcher(parts, `watcher ${at}`);
+      watchers.push(watcher);
+      void watcher.run();
     }
-    await simulation.run({ forMs: 20 });
-  }
-}
-
-const hardFaults = [
-  "partition",
-  "oneWayCut",
-  "connectionReset",
-  "slowLink",
-  "stuckPeer",
-  "pause",
-  "kill",
-  "crash",
-  "powerLoss",
-  "clockJump",
-  "diskFull",
-  "syncFailure",
-  "bitFlip",
-] as const;
-
-export function countFaults(simulation: Simulation): { total: number; kinds: number } {
-  const counts = hardFaults.map((kind) => simulation.coverage.count(kind));
-  return {
-    total: counts.reduce((sum, count) => sum + count, 0),
-    kinds: counts.filter((count) => count > 0).length,
-  };
+    for (let at = 0; at < plan.work.leaseHolders; at++) {
+      void new LeaseHolder(parts, `holder ${at}`).run();
+    }
+    void new Operator(world, parts.runtime).run();
+  });
 }

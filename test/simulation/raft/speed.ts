@@ -1,10 +1,8 @@
 /** How fast the simulator is: three nodes, ten operations a second, no faults, nobody looking. */
 import { createSimulation } from "../../../src/runtime/sim/simulation.ts";
-import { Connections, KvWorker } from "./client.ts";
-import { drawPlan, type RunPlan } from "./plan.ts";
-import { Verdict } from "./verdict.ts";
-import { Workload } from "./workload.ts";
-import { RaftWorld } from "./world.ts";
+import { startWorkers } from "./client.ts";
+import { startClientMachine } from "./client_machine.ts";
+import { smallWorld } from "./small.ts";
 
 const clients = 5;
 const operationsPerSecond = 10;
@@ -19,17 +17,10 @@ export interface Speed {
 
 export async function measureSpeed(virtualMs: number, now: () => number): Promise<Speed> {
   const simulation = createSimulation({ seed: 1 });
-  const drawn = drawPlan(simulation.random("plan"));
-  const plan: RunPlan = {
-    ...drawn,
-    founders: ["ash", "birch", "cedar"],
-    spares: [],
-    // As the product has them.
-    raft: {},
-    kv: {},
-    diskBytes: 1 << 30,
+  const world = smallWorld({
+    simulation,
+    replay: "node_modules/.bin/bun scripts/simulate_raft.ts --speed",
     work: {
-      ...drawn.work,
       clients,
       gapMs: clients * 1000 / operationsPerSecond,
       valueBytes: [256, 256],
@@ -37,20 +28,9 @@ export async function measureSpeed(virtualMs: number, now: () => number): Promis
       sessionChance: 0,
       libraryChance: 0,
     },
-  };
-  const world = new RaftWorld(simulation, new Verdict(simulation), plan);
-  for (const name of plan.founders) world.fleet.start(name);
-  const workload = new Workload(simulation.random("workload"), plan.work);
-  simulation.machine("clients", {
-    boot: async (runtime) => {
-      const connections = new Connections(runtime);
-      for (let at = 0; at < clients; at++) {
-        const name = `client ${at}`;
-        void new KvWorker({ world, runtime, connections, workload, name }).run();
-      }
-      await new Promise<void>(() => {});
-    },
   });
+  for (const name of world.plan.founders) world.fleet.start(name);
+  startClientMachine(world, startWorkers);
   await simulation.run({ untilMs: warmUpMs });
   const events = simulation.events;
   const { operations } = world.history;

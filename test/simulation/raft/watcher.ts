@@ -1,7 +1,5 @@
 /** Clients that watch: whatever happens to streams and nodes, they go on where they were. */
-import type { Prng } from "../../../src/base/prng.ts";
 import { decodeText, encodeText } from "../../../src/base/bytes.ts";
-import { CoveyError } from "../../../src/base/error.ts";
 import {
   type Event,
   Event_Type,
@@ -10,13 +8,11 @@ import {
   type WatchResponse,
 } from "../../../src/gen/covey/kv/v1/kv_pb.ts";
 import type { MessageInitShape } from "npm:@bufbuild/protobuf@2.17.0";
-import type { Runtime } from "../../../src/runtime/port.ts";
 import { createClient } from "../../../src/ttrpc/client.ts";
 import type { WatchEvent } from "../linearizability/watches.ts";
 import { judgeWatch } from "../linearizability/watches.ts";
-import { type Connections, sleep } from "./client.ts";
+import { type ClientParts, SimulatedClient } from "./client_machine.ts";
 import { nameOf } from "./workload.ts";
-import type { RaftWorld } from "./world.ts";
 
 type Request = MessageInitShape<typeof WatchRequestSchema>;
 
@@ -27,30 +23,16 @@ interface Stretch {
   progress: number;
 }
 
-export class Watcher {
-  readonly #world: RaftWorld;
-  readonly #runtime: Runtime;
-  readonly #connections: Connections;
-  readonly #random: Prng;
-  readonly #name: string;
+export class Watcher extends SimulatedClient {
   readonly #prefix: string;
   readonly #stretches: Stretch[] = [];
   /** Of a revision that has not come in full. */
   #pieces: WatchEvent[] = [];
   #next = 0;
 
-  constructor(parts: {
-    readonly world: RaftWorld;
-    readonly runtime: Runtime;
-    readonly connections: Connections;
-    readonly name: string;
-  }) {
-    this.#world = parts.world;
-    this.#runtime = parts.runtime;
-    this.#connections = parts.connections;
-    this.#name = parts.name;
-    this.#random = parts.world.simulation.random(parts.name);
-    this.#prefix = this.#random.pick(["k", "k", "k1", "k2"]);
+  constructor(parts: ClientParts, name: string) {
+    super(parts, name);
+    this.#prefix = this.random.pick(["k", "k", "k1", "k2"]);
     // From the first revision that there ever is.
     this.#begin(2);
   }
@@ -58,17 +40,13 @@ export class Watcher {
   async run(): Promise<void> {
     for (;;) {
       // Some come back so late that the history is gone.
-      const away = this.#random.chance(0.15) && !this.#world.calm;
-      await sleep(this.#runtime, this.#random.between(1, away ? 15_000 : 500));
-      if (this.#world.over) return;
+      const away = this.random.chance(0.15) && !this.world.calm;
+      await this.sleep(this.random.between(1, away ? 15_000 : 500));
+      if (this.world.over) return;
       try {
         await this.#watch();
       } catch (thrown) {
-        this.#world.verdict.check(
-          thrown instanceof CoveyError,
-          "every failure is a CoveyError",
-          () => thrown instanceof Error ? thrown.stack ?? thrown.message : String(thrown),
-        );
+        this.expectCoveyError(thrown);
       }
       this.#pieces = [];
     }
@@ -76,16 +54,16 @@ export class Watcher {
 
   /** Whether everything that ever happened to its keys has come. */
   get isComplete(): boolean {
-    return this.judge(this.#world.agreed.revision) === undefined;
+    return this.judge(this.world.agreed.revision) === undefined;
   }
 
   /** What is wrong with what it got; with `upTo`, it had time to get everything up to there. */
   judge(upTo: number): string | undefined {
-    const { events } = this.#world.agreed;
+    const { events } = this.world.agreed;
     const last = this.#stretches.length - 1;
     for (const [at, { from, events: got, progress }] of this.#stretches.entries()) {
       const wrong = judgeWatch(events, {
-        name: `${this.#name} of "${this.#prefix}" from revision ${from}`,
+        name: `${this.name} of "${this.#prefix}" from revision ${from}`,
         from,
         covers: (key) => key.startsWith(this.#prefix),
         events: got,
@@ -103,14 +81,11 @@ export class Watcher {
 
   async #watch(): Promise<void> {
     const controller = new AbortController();
-    const client = createClient(
-      Watch,
-      this.#connections.channel(this.#random.pick(this.#world.targets())),
-    );
+    const client = createClient(Watch, this.channel());
     const answers = client.watch(this.#requests(controller.signal), { signal: controller.signal });
     // Now and then it looks for another node, as somebody does whose program is restarted.
-    const timer = this.#runtime.clock.timer(
-      this.#random.between(2000, 30_000),
+    const timer = this.runtime.clock.timer(
+      this.random.between(2000, 30_000),
       () => controller.abort(),
       undefined,
     );
@@ -149,18 +124,18 @@ export class Watcher {
     if (answer.canceled) {
       const compacted = Number(answer.compactRevision);
       if (compacted > 0) {
-        this.#world.mark("watch compacted");
-        this.#world.verdict.check(
+        this.world.mark("watch compacted");
+        this.world.verdict.check(
           compacted > this.#next,
           "a watch is told of a compaction that it met",
-          () => `${this.#name} asked for ${this.#next} and is told of ${compacted}`,
+          () => `${this.name} asked for ${this.#next} and is told of ${compacted}`,
         );
         this.#begin(compacted);
       }
       return false;
     }
     if (answer.created) {
-      if (this.#next > 2) this.#world.mark("watch resumed");
+      if (this.#next > 2) this.world.mark("watch resumed");
       return true;
     }
     this.#pieces.push(...answer.events.map(toWatchEvent));
@@ -170,7 +145,7 @@ export class Watcher {
     this.#pieces = [];
     if (last !== undefined) this.#next = last.revision + 1;
     else {
-      this.#world.mark("watch progress");
+      this.world.mark("watch progress");
       const revision = Number(answer.header!.revision);
       stretch.progress = Math.max(stretch.progress, revision);
       this.#next = Math.max(this.#next, revision + 1);

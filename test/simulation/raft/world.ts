@@ -19,14 +19,14 @@ import { Agreed } from "./agreed.ts";
 import { type DurableGroup, DurableLog } from "./durable_log.ts";
 import { Fleet } from "./fleet.ts";
 import { History } from "./history.ts";
-import type { Failure } from "./kv_rpc.ts";
 import type { InspectorOwner } from "./inspector.ts";
 import { Invariants } from "./invariants.ts";
 import { LeaseBook } from "./lease_holder.ts";
 import type { Mark } from "./marks.ts";
+import { Messages } from "./messages.ts";
 import type { RunPlan } from "./plan.ts";
 import { ReplicaWatch } from "./replica_watch.ts";
-import type { Verdict } from "./verdict.ts";
+import type { Verdict } from "../seeds/verdict.ts";
 import type { Watcher } from "./watcher.ts";
 
 /** The group of the key-value store. */
@@ -39,6 +39,7 @@ export class RaftWorld implements InspectorOwner {
   readonly history: History;
   readonly agreed: Agreed;
   readonly invariants: Invariants;
+  readonly #messages: Messages;
   readonly fleet: Fleet;
   readonly watchers: Watcher[] = [];
   readonly leases: LeaseBook;
@@ -66,11 +67,11 @@ export class RaftWorld implements InspectorOwner {
     this.leases = new LeaseBook(this);
     this.agreed = new Agreed(verdict, this);
     this.fleet = new Fleet(this);
-    this.invariants = new Invariants(
-      verdict,
-      (mark) => this.mark(mark),
-      (replica) => this.#disks.get(replica)?.(),
-    );
+    const mark = (name: Mark): void => this.mark(name);
+    const disks = (replica: ReplicaId): DurableGroup | undefined => this.#disks.get(replica)?.();
+    this.invariants = new Invariants(verdict, mark, disks);
+    const leaderOf = (term: number) => this.invariants.leaderOf(term);
+    this.#messages = new Messages({ verdict, mark, disks, leaderOf });
   }
 
   mark(name: Mark): void {
@@ -123,7 +124,7 @@ export class RaftWorld implements InspectorOwner {
 
   sending(_host: RaftHost, group: GroupOfAny, message: Message): void {
     const replica = this.#byGroup.get(group);
-    if (replica !== undefined) this.invariants.sent(replica, message);
+    if (replica !== undefined) this.#messages.sent(replica, message);
   }
 
   synced(log: DurableLog): void {
@@ -166,8 +167,6 @@ export class RaftWorld implements InspectorOwner {
     const ids = members(configuration);
     return this.fleet.all.filter(({ replicaId }) => ids.includes(replicaId ?? 0));
   }
-
-  callFailed(_client: string, _failure: Failure): void {}
 
   // -------------------------------------------------------------------------------------------
   // The end

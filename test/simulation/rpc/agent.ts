@@ -4,8 +4,6 @@
  */
 import type { Prng } from "../../../src/base/prng.ts";
 import { formatAddress } from "../../../src/base/address.ts";
-import { resolve } from "../../../src/config/resolve.ts";
-import type { Config } from "../../../src/config/types.ts";
 import { createLog } from "../../../src/log.ts";
 import { Node } from "../../../src/node.ts";
 import type { Runtime, Timer } from "../../../src/runtime/port.ts";
@@ -18,11 +16,12 @@ import { describe, type Ledger } from "./ledger.ts";
 import { Observer } from "./observer.ts";
 import { perform } from "./operations.ts";
 import { drawOperation, type RunPlan } from "./plan.ts";
-import { simulatedHandlers, sleep } from "./service.ts";
+import { simulatedHandlers } from "./service.ts";
 import { checkSigns } from "./signs.ts";
+import { meshPort, nodeConfig } from "../node_config.ts";
+import { sleep } from "../sleep.ts";
 import { limitStop } from "../stop_limit.ts";
 
-export const meshPort = 7946;
 /** How often each machine looks at its own state. */
 const checkEveryMs = 200;
 /** A stop may take this much longer than its drain: files are closed, timers are late. */
@@ -180,7 +179,12 @@ export class Agent {
   async #start(): Promise<void> {
     const { world, runtime, name } = this;
     const { ledger } = world;
-    const config = configOf(world, runtime, name);
+    const config = nodeConfig(runtime, { name }, {
+      // Consensus has a simulation of its own.
+      raft: { enabled: false },
+      kv: { enabled: false },
+      rpc: world.plan.rpc.get(name)!,
+    });
     const log = await createLog(runtime, { level: "error", node: name, format: "none" });
     const node = await Node.start({ runtime, config, dev: true, admin: false, log });
     const known = world.nodeIds.get(name);
@@ -307,22 +311,4 @@ export class Agent {
       );
     }
   }
-}
-
-/** The configuration as the schema makes it of a file's keys. */
-export function configOf(world: World, runtime: Runtime, name: string): Config {
-  return resolve(runtime, {
-    options: {
-      node: { name, data: "/var/lib/covey", listen: [`tcp://0.0.0.0:${meshPort}`] },
-      tls: { mode: "off" },
-      admin: { enabled: false },
-      // Consensus has a simulation of its own.
-      raft: { enabled: false },
-      kv: { enabled: false },
-      rpc: world.plan.rpc.get(name)!,
-    },
-    environment: false,
-    flags: [],
-    dev: false,
-  }).config;
 }

@@ -2,7 +2,7 @@
 import { frameHeaderBytes } from "../../../src/ttrpc/core/frame.ts";
 import { messageOverheadBytes } from "../../../src/ttrpc/core/call.ts";
 import type { Watched } from "./observer.ts";
-import type { Verdict } from "./verdict.ts";
+import type { Verdict } from "../seeds/verdict.ts";
 
 /** Status, metadata and envelope around the largest message. */
 const envelopeBytes = 1024;

@@ -4,7 +4,7 @@
  */
 import { codeName, CoveyError } from "../../../src/base/error.ts";
 import type { SimProcess } from "../../../src/runtime/sim/process.ts";
-import type { Verdict } from "./verdict.ts";
+import type { Verdict } from "../seeds/verdict.ts";
 
 export type OperationKind =
   | "echo"
@@ -82,7 +82,6 @@ export class Ledger {
   readonly operations: Operation[] = [];
   readonly running: Set<Operation> = new Set();
   readonly executions: Set<Execution> = new Set();
-  executionsTotal = 0;
 
   constructor(verdict: Verdict) {
     this.verdict = verdict;
@@ -111,7 +110,6 @@ export class Ledger {
 
   /** A handler runs for an operation. */
   executed(operation: Operation): void {
-    this.executionsTotal++;
     operation.executions++;
     const { verdict } = this;
     if (operation.executions > 1) {

@@ -13,8 +13,10 @@ import {
   writeRequest,
 } from "../../../src/ttrpc/core/envelope.ts";
 import { frameHeaderBytes, FrameType } from "../../../src/ttrpc/core/frame.ts";
-import { meshPort, type World } from "./agent.ts";
-import { operationKey, rawOperation, sleep } from "./service.ts";
+import type { World } from "./agent.ts";
+import { meshPort } from "../node_config.ts";
+import { sleep } from "../sleep.ts";
+import { operationKey, rawOperation } from "./service.ts";
 
 const service = "covey.test.v1.TestService";
 const none = new Uint8Array(0);

@@ -8,7 +8,8 @@ import type { CallOptions } from "../../../src/ttrpc/service.ts";
 import { TestService } from "../../gen/covey/test/v1/test_pb.ts";
 import type { Mark } from "./marks.ts";
 import { describe, isPattern, type Ledger, type Operation, pattern } from "./ledger.ts";
-import { operationKey, sleep, valueOf } from "./service.ts";
+import { sleep } from "../sleep.ts";
+import { operationKey, valueOf } from "./service.ts";
 
 export interface OperationParts {
   readonly runtime: Runtime;

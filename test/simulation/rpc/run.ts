@@ -4,16 +4,24 @@
  */
 import { Code, codeName, CoveyError } from "../../../src/base/error.ts";
 import type { SimMachine } from "../../../src/runtime/sim/machine.ts";
-import { createSimulation, type Simulation } from "../../../src/runtime/sim/simulation.ts";
 import { createClient } from "../../../src/ttrpc/client.ts";
 import { TestService } from "../../gen/covey/test/v1/test_pb.ts";
+import {
+  checkEffort,
+  listenToSilence,
+  type Observed,
+  runSeed,
+  type SeedParts,
+  until,
+} from "../seeds/run.ts";
+import type { SeedRun } from "../seeds/subject.ts";
+import { sleep } from "../sleep.ts";
 import { Agent, type World } from "./agent.ts";
 import { describe, Ledger } from "./ledger.ts";
 import { isHalfOpen } from "./observer.ts";
 import { runMalformed } from "./malformed.ts";
 import { chaosUntilMs, drawPlan, type RunPlan, workUntilMs } from "./plan.ts";
-import { operationKey, rawOperation, sleep } from "./service.ts";
-import { Verdict } from "./verdict.ts";
+import { operationKey, rawOperation } from "./service.ts";
 
 /** From the last operation until every one of them has ended. */
 const operationsEndMs = 30_000;
@@ -21,45 +29,18 @@ const operationsEndMs = 30_000;
 const reachSlackMs = 3000;
 /** From the close of the last channel until nothing is open. */
 const tidyMs = 3000;
-/** After the last stop nothing happens for so long. */
-const silenceMs = 60_000;
-export const operationsMin = 500;
-export const faultsMin = 8;
-export const faultKindsMin = 3;
-
-export interface RpcRun {
-  readonly simulation: Simulation;
-  readonly operations: number;
-  readonly executions: number;
-  readonly faults: number;
-  readonly hash: string;
-}
+const settleMs = 1000;
 
 /** Runs a seed; rejects with the first broken invariant. */
-export async function runRpcSeed(seed: number, log?: (line: string) => void): Promise<RpcRun> {
-  // The plan is drawn by a generator of the same seed before there is a simulation to ask.
-  const plan = drawPlan(createSimulation({ seed }).random("plan"));
-  const simulation = createSimulation({ seed, log, ...plan.faults });
-  const verdict = new Verdict(simulation);
-  try {
-    return await runPlan(simulation, verdict, plan);
-  } catch (error) {
-    throw verdict.violation ?? withSeed(seed, error);
-  }
+export function runRpcSeed(seed: number, log?: (line: string) => void): Promise<SeedRun> {
+  return runSeed({ name: "rpc", seed, log, drawPlan }, runPlan);
 }
 
-function withSeed(seed: number, error: unknown): Error {
-  const text = error instanceof Error ? error.message : String(error);
-  return new Error(
-    `the run failed: ${text}\nreplay: node_modules/.bin/bun scripts/simulate_rpc.ts --seed ${seed}`,
-    { cause: error },
-  );
-}
-
-async function runPlan(simulation: Simulation, verdict: Verdict, plan: RunPlan): Promise<RpcRun> {
+async function runPlan({ simulation, verdict, plan }: SeedParts<RunPlan>): Promise<SeedRun> {
   const ledger = new Ledger(verdict);
   const agents = new Map<string, Agent>();
   const machines: SimMachine[] = [];
+  const observed: Observed = { simulation, verdict, describe: () => describeOpen(ledger) };
   const world: World = {
     simulation,
     ledger,
@@ -97,7 +78,7 @@ async function runPlan(simulation: Simulation, verdict: Verdict, plan: RunPlan):
   }
   // Every agent must have been made, and its node be up, before somebody asks for it.
   await until(
-    world,
+    observed,
     "every node starts again",
     12_000,
     () =>
@@ -109,7 +90,7 @@ async function runPlan(simulation: Simulation, verdict: Verdict, plan: RunPlan):
   await simulation.wait(reached, { forMs: 60_000 });
   world.rests = true;
   await until(
-    world,
+    observed,
     "every call ends",
     operationsEndMs,
     () => [...ledger.running].every((operation) => operation.process.dead),
@@ -117,44 +98,15 @@ async function runPlan(simulation: Simulation, verdict: Verdict, plan: RunPlan):
   // Channels that were made for one call are closed a moment after it.
   await simulation.run({ forMs: 100 });
   await tidyUp(world, live);
-  const hash = simulation.hash;
-  const faults = countFaults(simulation);
-  verdict.check(
-    ledger.operations.length >= operationsMin,
-    "a seed is long enough",
-    `${ledger.operations.length} operations`,
-  );
-  verdict.check(
-    faults.total >= faultsMin && faults.kinds >= faultKindsMin,
-    "a seed is rough enough",
-    `${faults.total} faults of ${faults.kinds} kinds`,
-  );
-  await simulation.run({ forMs: 1 });
-  return {
-    simulation,
-    operations: ledger.operations.length,
-    executions: ledger.executionsTotal,
-    faults: faults.total,
-    hash,
-  };
+  const { hash } = simulation;
+  const operations = ledger.operations.length;
+  return { simulation, operations, faults: checkEffort(observed, operations), hash };
 }
 
-/** Runs until a condition holds; that it does in time is an invariant. */
-async function until(
-  world: World,
-  invariant: string,
-  forMs: number,
-  holds: () => boolean,
-): Promise<void> {
-  const { simulation, ledger } = world;
-  const endMs = simulation.nowMs + forMs;
-  while (!holds()) {
-    if (simulation.nowMs >= endMs) {
-      const open = [...ledger.running].filter((one) => !one.process.dead).slice(0, 3);
-      ledger.verdict.violate(invariant, open.map(describe).join("\n") || "see the trace");
-    }
-    await simulation.run({ forMs: 20 });
-  }
+/** The first few calls that somebody still waits for. */
+function describeOpen({ running }: Ledger): string {
+  const open = [...running].filter((one) => !one.process.dead).slice(0, 3);
+  return open.map(describe).join("\n") || "see the trace";
 }
 
 /** Every other node answers within the time that detection, dialling and back-off may take. */
@@ -241,29 +193,5 @@ async function tidyUp(world: World, agents: readonly Agent[]): Promise<void> {
   }
   await simulation.wait(Promise.all(agents.map((agent) => agent.stop())), { forMs: 20_000 });
   for (const agent of agents) agent.rest();
-  await simulation.run({ forMs: 1000 });
-  const before = simulation.hash;
-  await simulation.run({ forMs: silenceMs });
-  verdict.check(simulation.hash === before, "a stopped node is silent", "something still runs");
-}
-
-const hardFaults = [
-  "partition",
-  "oneWayCut",
-  "connectionReset",
-  "slowLink",
-  "stuckPeer",
-  "pause",
-  "kill",
-  "crash",
-  "powerLoss",
-  "clockJump",
-] as const;
-
-function countFaults(simulation: Simulation): { total: number; kinds: number } {
-  const counts = hardFaults.map((kind) => simulation.coverage.count(kind));
-  return {
-    total: counts.reduce((sum, count) => sum + count, 0),
-    kinds: counts.filter((count) => count > 0).length,
-  };
+  await listenToSilence({ simulation, verdict }, settleMs);
 }

@@ -4,6 +4,7 @@ import type { Runtime } from "../../../src/runtime/port.ts";
 import type { SimProcess } from "../../../src/runtime/sim/process.ts";
 import type { CallContext, Handlers } from "../../../src/ttrpc/service.ts";
 import type { TestService } from "../../gen/covey/test/v1/test_pb.ts";
+import { sleep } from "../sleep.ts";
 import {
   describe,
   type Execution,
@@ -31,22 +32,6 @@ export interface ServiceParts {
   readonly runtime: Runtime;
   readonly process: SimProcess;
   readonly whereabouts: () => Whereabouts;
-}
-
-/** Resolves after so long; with a signal that fires first, rejects with its reason. */
-export function sleep(runtime: Runtime, ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (signal?.aborted) return reject(signal.reason);
-    const aborted = (): void => {
-      timer.cancel();
-      reject(signal!.reason);
-    };
-    const timer = runtime.clock.timer(ms, () => {
-      signal?.removeEventListener("abort", aborted);
-      resolve();
-    }, undefined);
-    signal?.addEventListener("abort", aborted);
-  });
 }
 
 export function simulatedHandlers(parts: ServiceParts): Handlers<typeof TestService> {

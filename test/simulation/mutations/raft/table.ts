@@ -2,7 +2,7 @@
  * The bugs of consensus and of the store that the simulator must find again, each a patch of this
  * name beside this file. The number behind a bug is the one of the sharp case in docs/raft.md.
  */
-import type { Mutation } from "../table.ts";
+import type { Mutation } from "../mutation.ts";
 
 export const raftMutations: readonly Mutation[] = [
   { name: "vote_before_sync", bug: "a vote is sent before it is durable (2)", seedsMax: 10 },

@@ -1,4 +1,4 @@
-/** What a broken promise looks like: the invariant's name, the seed, and how to see it again. */
+/** What a broken promise looks like: the invariant's name, and how to see it again. */
 import type { Simulation } from "../../../src/runtime/sim/simulation.ts";
 
 export class Violation extends Error {
@@ -14,21 +14,21 @@ export class Violation extends Error {
 /** Holds the first violation of a run and ends the run with it. */
 export class Verdict {
   readonly simulation: Simulation;
+  readonly #replay: string;
   violation: Violation | undefined = undefined;
 
-  constructor(simulation: Simulation) {
+  /** `replay` is the command that shows the run again. */
+  constructor(simulation: Simulation, replay: string) {
     this.simulation = simulation;
+    this.#replay = replay;
   }
 
   /** Callbacks of the seam must not throw, so the run ends by an event of its own. */
   violate(invariant: string, text: string): void {
     if (this.violation !== undefined) return;
     const { simulation } = this;
-    const violation = this.violation = new Violation(
-      invariant,
-      `at ${simulation.nowMs.toFixed(3)} ms: ${text}`,
-      replayLine(simulation.seed),
-    );
+    const when = `at ${simulation.nowMs.toFixed(3)} ms: ${text}`;
+    const violation = this.violation = new Violation(invariant, when, this.#replay);
     simulation.at(simulation.nowMs, () => {
       throw violation;
     });
@@ -37,8 +37,9 @@ export class Verdict {
   check(holds: boolean, invariant: string, text: string | (() => string)): void {
     if (!holds) this.violate(invariant, typeof text === "string" ? text : text());
   }
-}
 
-export function replayLine(seed: number): string {
-  return `node_modules/.bin/bun scripts/simulate_raft.ts --seed ${seed}`;
+  /** For the end of a run: what was found when no event came any more ends it, too. */
+  confirm(): void {
+    if (this.violation !== undefined) throw this.violation;
+  }
 }

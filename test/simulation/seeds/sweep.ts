@@ -1,7 +1,6 @@
 /** Many seeds, one after the other: their hashes, their coverage, and how fast they ran. */
-import { Coverage, type CoverageReport } from "../../../src/runtime/sim/coverage.ts";
-import { marks } from "./marks.ts";
-import { type RaftRun, runRaftSeed } from "./run.ts";
+import { Coverage } from "../../../src/runtime/sim/coverage.ts";
+import type { SeedRun, Subject } from "./subject.ts";
 
 export interface Sweep {
   readonly coverage: Coverage;
@@ -29,26 +28,24 @@ export interface SweepOptions {
   readonly now: () => number;
   readonly log?: (line: string) => void;
   readonly failed?: (seed: number, error: Error) => void;
-  readonly passed?: (seed: number, run: RaftRun) => void;
 }
 
-export async function sweep(options: SweepOptions): Promise<Sweep> {
-  const coverage = new Coverage(marks);
+export async function sweep(subject: Subject, options: SweepOptions): Promise<Sweep> {
+  const coverage = new Coverage(subject.marks);
   const hashes = new Map<number, string>();
   const failures = new Map<number, Error>();
   const startedMs = options.now();
   let seeds = 0, events = 0, operations = 0, faults = 0, virtualMs = 0;
   for (const seed of options.seeds) {
-    let run: RaftRun;
+    let run: SeedRun;
     try {
-      run = await runRaftSeed(seed, { log: options.log });
+      run = await subject.run(seed, options.log);
     } catch (error) {
       failures.set(seed, error as Error);
       options.failed?.(seed, error as Error);
       if (options.keepGoing) continue;
       break;
     }
-    options.passed?.(seed, run);
     coverage.add(run.simulation.coverage.report());
     hashes.set(seed, run.hash);
     seeds++;
@@ -63,7 +60,7 @@ export async function sweep(options: SweepOptions): Promise<Sweep> {
 }
 
 /** One line for people. */
-export function formatTotals(totals: SweepTotals, failed: number): string {
+export function formatTotals({ totals, failures }: Pick<Sweep, "totals" | "failures">): string {
   const { seeds, events, operations, faults, virtualMs, realMs } = totals;
   const seconds = realMs / 1000;
   const each = (sum: number): string => (sum / Math.max(1, seeds)).toFixed(0);
@@ -71,8 +68,5 @@ export function formatTotals(totals: SweepTotals, failed: number): string {
     `${(events / seconds / 1000).toFixed(0)}k events/s, ` +
     `${(virtualMs / realMs).toFixed(0)}× real time; a seed has ${each(operations)} operations, ` +
     `${each(faults)} faults, ${each(virtualMs / 1000)} virtual seconds, ${each(events)} events; ` +
-    `${failed} failed`;
+    `${failures.size} failed`;
 }
-
-/** The counts as they travel from one process to another. */
-export type { CoverageReport };

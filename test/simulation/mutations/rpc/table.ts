@@ -1,21 +1,12 @@
-/** The bugs that the simulator must find again, each a patch of this name beside this file. */
-
-export interface Mutation {
-  readonly name: string;
-  /** What is wrong, for people. */
-  readonly bug: string;
-  /** Seeds, from `from` on, within which it must be caught. */
-  readonly seedsMax: number;
-  /** The first seed, near one that is known to find what is rare. Default 1. */
-  readonly from?: number;
-}
+/** The bugs of RPC that the simulator must find again, each a patch of this name beside this file. */
+import type { Mutation } from "../mutation.ts";
 
 const few = 10;
 const many = 60;
 /** Needs a new call on a connection while its server drains. */
 const most = 150;
 
-export const mutations: readonly Mutation[] = [
+export const rpcMutations: readonly Mutation[] = [
   { name: "reader_waits_for_writer", bug: "reading waits while there is output", seedsMax: many },
   { name: "ids_out_of_order", bug: "requests that waited get ids out of order", seedsMax: many },
   {
