@@ -95,7 +95,7 @@ export async function reopenGroup<Result>(
   });
   const meta = await snapshots.restore(mark.index, (one) => fitsLog(one, recovered));
   if (meta === undefined) throw new CoveyError(Code.dataLoss, "the snapshot is gone");
-  return groupOf(start, members, {
+  const group = groupOf(start, members, {
     hardState: {
       ...hardState,
       commit: Math.max(hardState.commit, meta.index) as LogIndex,
@@ -104,6 +104,9 @@ export async function reopenGroup<Result>(
     entries,
     compacted: { index: mark.index, term: mark.term },
   }, snapshots.newestBytes);
+  // How long the entries stay in memory is the group's to say from here on.
+  start.storage.groups.set(start.id, { ...recovered, entries: [] });
+  return group;
 }
 
 /**

@@ -124,12 +124,18 @@ export class Groups {
   async letGo(id: number): Promise<void> {
     const recovered = this.#storage.groups.get(id);
     if (recovered === undefined || this.#host.group(id) !== undefined || this.#busy) return;
+    // Before a snapshot is read for nothing.
+    if (!this.#storage.log.hasRoomFor(recovered.entries)) return;
     this.#busy = true;
     try {
       const isDone = await carryForward(this.#storage, {
         group: id,
         fits: (meta) => fitsLog(meta, recovered),
-        entriesFrom: (index) => recovered.entries.filter((entry) => entry.index >= index),
+        // A group that began to run meanwhile has written more, which must not be taken back.
+        entriesFrom: (index) =>
+          this.#host.group(id) !== undefined
+            ? undefined
+            : recovered.entries.filter((entry) => entry.index >= index),
       });
       if (isDone) {
         this.#logger.info("a group without its machine was carried forward", { group: id });

@@ -28,7 +28,7 @@ export async function carryForward(
   await found.reader.close();
   // From here on nothing waits, so that both records are of one moment and in one batch.
   const entries = entriesFrom(meta.index + 1 as LogIndex);
-  if (entries === undefined || !log.has(group)) return false;
+  if (entries === undefined || !log.has(group) || !log.hasRoomFor(entries)) return false;
   log.compact(group, meta);
   if (entries.length > 0) {
     log.append(group, { snapshot: undefined, hardState: undefined, entries, mustSync: true });

@@ -61,6 +61,14 @@ export class SnapshotReceiver {
       // One that came before and was not wanted is of no use any more.
       if (!group.isRestoring) await host.store.prune(group.id, group.status().snapshotIndex);
       writer = await host.store.receive(group.id, meta, { bytes, checksum });
+      await host.log.checkSpace();
+      const missing = bytes - writer.offset;
+      if (missing > host.log.freeBytes) {
+        throw new CoveyError(
+          Code.resourceExhausted,
+          `${missing} bytes of a snapshot do not fit onto the disk: make room on it`,
+        );
+      }
       yield { hello: makeHello(host.facts, hello.nodeId), offset: BigInt(writer.offset) };
       while (writer.offset < bytes) {
         const next = await iterator.next();

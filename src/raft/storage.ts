@@ -8,7 +8,7 @@ import type { ReplicaIdentity } from "./wal/identity.ts";
 import { openLog } from "./wal/open_log.ts";
 import { logDefaults, type LogOwner } from "./wal/options.ts";
 import type { RecoveredGroup } from "./wal/recovery.ts";
-import { SnapshotStore } from "./wal/snapshot_store.ts";
+import { SnapshotStore, type SnapshotStoreOptions } from "./wal/snapshot_store.ts";
 import type { WriteAheadLog } from "./wal/write_ahead_log.ts";
 
 export interface Storage {
@@ -60,11 +60,16 @@ export async function openStorage(parts: StorageParts, owner: LogOwner): Promise
     if (tail !== "clean") {
       logger.warning("the end of the log was torn by a crash and has been cut off", { tail });
     }
-    const store = await openStore(disk, log, `${directory}/snapshots`);
+    const byId = new Map(groups.map((group) => [group.group, group]));
+    const store = await openStore(disk, log, {
+      directory: `${directory}/snapshots`,
+      logId: log.id,
+      groups: byId,
+    });
     return {
       log,
       store,
-      groups: new Map(groups.map((group) => [group.group, group])),
+      groups: byId,
       isTailRepaired: tail !== "clean",
     };
   } catch (error) {
@@ -98,10 +103,10 @@ export function withRemedy(
 async function openStore(
   disk: Disk,
   log: WriteAheadLog,
-  directory: string,
+  options: SnapshotStoreOptions,
 ): Promise<SnapshotStore> {
   try {
-    return await SnapshotStore.open(disk, { directory, logId: log.id });
+    return await SnapshotStore.open(disk, options);
   } catch (error) {
     await log.close();
     throw error;

@@ -13,7 +13,7 @@ import { emptyConfiguration } from "../core/configuration.ts";
 import { decodeConfiguration, encodeConfiguration } from "../core/configuration_codec.ts";
 import { equalBytes } from "../../base/bytes.ts";
 import type { CheckpointSource, EncodedMark } from "./record_buffer.ts";
-import { ByteCursor, MalformedRecord } from "./record_bytes.ts";
+import { ByteCursor, MalformedRecord, varintBytesMax } from "./record_bytes.ts";
 import { markReplacesLog, recordHeadBytes, RecordType, recordVersion } from "./record_format.ts";
 
 /** Before the first snapshot. */
@@ -22,6 +22,9 @@ const noMark: EncodedMark = {
   term: 0,
   configuration: encodeConfiguration(emptyConfiguration),
 };
+
+/** Of a group's record in a checkpoint, before its configuration: nine numbers. */
+const checkpointHeadBytesMax = recordHeadBytes + 9 * varintBytesMax;
 
 /** The entries from `first` on, up to the next run, are in this segment. */
 interface Run {
@@ -152,6 +155,15 @@ export class Ledger {
       default:
         throw new MalformedRecord("has type 0");
     }
+  }
+
+  /** What a segment that begins now says of the groups takes at most. */
+  get checkpointBytesMax(): number {
+    let bytes = 0;
+    for (const { mark } of this.groups.values()) {
+      bytes += checkpointHeadBytesMax + mark.configuration.length;
+    }
+    return bytes;
   }
 
   /** The oldest segment that must stay, and a group that needs it. */

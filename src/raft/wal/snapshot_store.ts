@@ -34,6 +34,8 @@ export interface SnapshotStoreOptions {
   readonly directory: string;
   /** Of the log that these snapshots go with. */
   readonly logId: Uint8Array;
+  /** Groups that the log has; without them all are kept. */
+  readonly groups?: { has(group: number): boolean };
   readonly chunkBytes?: number;
 }
 
@@ -63,7 +65,10 @@ export class SnapshotStore {
     this.#options = options;
   }
 
-  /** Reads the headers of what is there. */
+  /**
+   * Reads the headers of what is there. What is of no group of the log goes: a crash came between the
+   * log and {@link remove}, or before a group that was being made was in the log.
+   */
   static async open(disk: Disk, options: SnapshotStoreOptions): Promise<SnapshotStore> {
     const store = new SnapshotStore(disk, options);
     await makeDurably(disk, options.directory);
@@ -71,8 +76,10 @@ export class SnapshotStore {
     await disk.syncDirectory(options.directory);
     for (const name of await disk.list(options.directory)) {
       const parsed = parseSnapshotName(name);
-      if (parsed === undefined || parsed.partial) continue;
-      await store.#take(`${options.directory}/${name}`, parsed);
+      if (parsed === undefined) continue;
+      const path = `${options.directory}/${name}`;
+      if (options.groups?.has(parsed.group) === false) await disk.remove(path);
+      else if (!parsed.partial) await store.#take(path, parsed);
     }
     return store;
   }
@@ -94,13 +101,17 @@ export class SnapshotStore {
   /**
    * Removes what is not needed any more by a log that goes up to entry `upTo`: beside the two newest
    * of its own it may need one that a leader has sent and that it does not know of yet. Until it does,
-   * a crash leaves it with its own.
+   * a crash leaves it with its own. Of those that were sent, older ones are of no use.
    */
   async prune(group: number, upTo: number): Promise<void> {
+    const sent = this.#good(group).filter(({ meta }) => meta.index > upTo).slice(-1);
+    await this.#pruneOwn(group, upTo, sent);
+  }
+
+  /** Keeps the newest up to entry `upTo`, and these. */
+  async #pruneOwn(group: number, upTo: number, sent: readonly Stored[]): Promise<void> {
     const all = this.#stored.get(group) ?? [];
-    const good = this.#good(group);
-    const own = good.filter(({ meta }) => meta.index <= upTo).slice(-kept);
-    const sent = good.filter(({ meta }) => meta.index > upTo).slice(-1);
+    const own = this.#good(group).filter(({ meta }) => meta.index <= upTo).slice(-kept);
     const left = [...own, ...sent];
     this.#stored.set(group, left);
     for (const stored of all) {
@@ -295,7 +306,10 @@ export class SnapshotStore {
     all.sort((a, b) => a.meta.index - b.meta.index || a.meta.term - b.meta.term);
     this.#stored.set(group, all);
     const isOwn = header.source.bytes === 0 && header.source.checksum === 0;
-    if (isOwn) await this.prune(group, meta.index);
+    if (!isOwn) return;
+    // The log may have the mark of one that was sent, and not yet that of the next.
+    const sent = this.#good(group).filter((one) => one.meta.index > meta.index);
+    await this.#pruneOwn(group, meta.index, sent);
   }
 
   async #take(

@@ -36,6 +36,8 @@ export class SnapshotWriter {
   #checksum = 0;
   #unsynced = 0;
   #open = true;
+  /** A sync failed: the pages look clean, and no later sync would write them. */
+  #isSpoiled = false;
 
   /** Use `SnapshotStore.create` and `SnapshotStore.receive`. */
   constructor(
@@ -44,7 +46,7 @@ export class SnapshotWriter {
     ends: {
       readonly finished: (writer: SnapshotWriter) => Promise<void>;
       readonly abandoned: (writer: SnapshotWriter) => Promise<void>;
-      /** Nothing is written any more; before the two others. */
+      /** Nothing is done with the file any more; after the two others. */
       readonly closed: () => void;
     },
   ) {
@@ -125,27 +127,48 @@ export class SnapshotWriter {
     const end = this.#position - (length > 0 ? this.header.chunkBytes - length : 0);
     await this.#file.write(this.#seal.trailer(bytes, this.#checksum), end);
     await this.#file.truncate(end + trailerBytes);
-    await this.#file.sync();
+    await this.#sync();
     await this.#file.close();
     this.#open = false;
-    this.#closed();
-    await this.#finished(this);
+    try {
+      await this.#finished(this);
+    } finally {
+      this.#closed();
+    }
     return { bytes, checksum: this.#checksum };
   }
 
-  /** Stops; what came so far stays, so that a later transfer of the same may go on. */
+  /** Stops; what came so far stays, so that a later transfer of the same may go on, if it can. */
   async suspend(): Promise<void> {
-    if (!this.#open) return;
-    this.#open = false;
-    this.#closed();
-    await this.#file.close();
+    await this.#stop(this.#isSpoiled);
   }
 
   /** Stops and removes what is there. */
   async abandon(): Promise<void> {
+    await this.#stop(true);
+  }
+
+  async #stop(removes: boolean): Promise<void> {
     if (!this.#open) return;
-    await this.suspend();
-    await this.#abandoned(this);
+    this.#open = false;
+    try {
+      await this.#file.close();
+    } finally {
+      try {
+        if (removes) await this.#abandoned(this);
+      } finally {
+        this.#closed();
+      }
+    }
+  }
+
+  async #sync(): Promise<void> {
+    try {
+      await this.#file.sync();
+    } catch (error) {
+      this.#isSpoiled = true;
+      throw error;
+    }
   }
 
   async #flush(): Promise<void> {
@@ -159,6 +182,6 @@ export class SnapshotWriter {
     this.#unsynced += end;
     if (this.#unsynced < syncBytes) return;
     this.#unsynced = 0;
-    await this.#file.sync();
+    await this.#sync();
   }
 }

@@ -10,8 +10,7 @@
  * because after a failed sync nobody knows what is on the disk until it is read again.
  */
 import { assert } from "../../base/assert.ts";
-import type { Disk, Random } from "../../runtime/port.ts";
-import { DiskError } from "../../runtime/port.ts";
+import { type Disk, DiskError, type Random } from "../../runtime/port.ts";
 import type { HardState, SnapshotMeta } from "../core/types.ts";
 import { LogError } from "./error.ts";
 import type { Ledger } from "./group_state.ts";
@@ -20,6 +19,7 @@ import { orClose } from "./or_close.ts";
 import { encodeMark, RecordBuffer } from "./record_buffer.ts";
 import { entryBytesMax } from "./record_format.ts";
 import type { Recovered } from "./recovery.ts";
+import { roomFor } from "./room.ts";
 import { createSegment } from "./rotation.ts";
 import type { SegmentFiles } from "./segment_files.ts";
 import type { SegmentWriter } from "./segment_writer.ts";
@@ -43,10 +43,6 @@ export interface LogParts {
   readonly options: LogOptions;
 }
 
-/** Kept of the last segment, an eighth of it at most: thousands of terms and votes. */
-const votesBytes = 192 << 10;
-/** Entries of a new leader, and changes of the members. */
-const smallBytes = 1 << 10;
 /** Bytes that an entry takes at most beside its data. */
 const entryOverhead = 64;
 
@@ -75,8 +71,10 @@ export class WriteAheadLog {
   #releasable: number;
   #ended: LogError | undefined;
   #closing: Promise<void> | undefined;
+  #isSealing = false;
   #space: SpaceState = "normal";
   #noRoom = false;
+  #freeBytes = 0;
   /** Of the batch that waits for a segment. */
   #unplacedBytes = 0;
   #bytesWritten = 0;
@@ -92,8 +90,7 @@ export class WriteAheadLog {
     this.#oldest = recovered.oldest;
     this.#releasable = recovered.ledger.oldest(recovered.writer.sequence).segment;
     this.#filling = this.#newBuffer();
-    for (const group of recovered.ledger.groups.values()) {
-      const { id, last, mark } = group;
+    for (const { id, last, mark } of recovered.ledger.groups.values()) {
       this.#appended.set(id, { id, last, mark: mark.index, lazy: undefined });
     }
   }
@@ -121,25 +118,29 @@ export class WriteAheadLog {
     return this.#running !== undefined;
   }
 
-  /**
-   * Whether these entries may still be taken: there is room on the disk, or they fit into the present
-   * segment or a spare. The end of the last one is kept for terms, votes, and the small entries that
-   * elections and changes of the members need.
-   */
+  /** Whether these entries may still be taken; see {@link roomFor}. */
   hasRoomFor(entries: readonly { readonly data: Uint8Array }[]): boolean {
-    if (this.#space === "normal") return true;
     const { files, options } = this.#parts;
-    const bytes = entries.reduce((sum, { data }) => sum + data.length + entryOverhead, 0);
-    const reserve = Math.min(votesBytes, options.segmentBytes / 8) / (bytes <= smallBytes ? 2 : 1);
-    const needed = this.#unplacedBytes + this.gatheredBytes + bytes + reserve;
-    if (this.#writer.fits(needed)) return true;
-    // Behind the new segment's header and checkpoint.
-    return files.spares > 0 && needed + reserve <= options.segmentBytes;
+    return roomFor({
+      isLow: this.#space === "low",
+      freeBytes: this.#freeBytes,
+      lowWaterBytes: options.lowWaterBytes,
+      segmentBytes: options.segmentBytes,
+      spares: files.spares,
+      checkpointBytes: () => this.#ledger.checkpointBytesMax,
+      aheadBytes: this.#unplacedBytes + this.gatheredBytes,
+      fits: (bytes) => this.#writer.fits(bytes),
+    }, entries.reduce((sum, { data }) => sum + data.length + entryOverhead, 0));
   }
 
   /** With `low`, new proposals are to be refused; what Raft itself must write still goes out. */
   get space(): SpaceState {
     return this.#space;
+  }
+
+  /** Of the disk, when it was looked at last. */
+  get freeBytes(): number {
+    return this.#freeBytes;
   }
 
   /** The segment that is written now, the oldest one, and a group that keeps the oldest. */
@@ -228,7 +229,9 @@ export class WriteAheadLog {
    */
   compact(group: number, meta: SnapshotMeta): number {
     const known = this.#group(group);
-    assert(meta.index >= known.mark && meta.index <= known.last, "a snapshot is within the log");
+    // A leader's snapshot came meanwhile.
+    if (meta.index < known.mark) return this.#wanted;
+    assert(meta.index <= known.last, "a snapshot is within the log");
     const buffer = this.#bufferFor(0);
     buffer.snapshotMark(group, encodeMark(meta), false);
     known.mark = meta.index;
@@ -267,8 +270,12 @@ export class WriteAheadLog {
   async #close(): Promise<void> {
     this.#wanted = this.#ticket;
     this.#start();
-    await this.#running;
-    await this.#maintaining;
+    // What is appended until all is quiet goes out, too; nothing may come beside the last batch.
+    while ((this.#running ?? this.#maintaining) !== undefined) {
+      await this.#running;
+      await this.#maintaining;
+    }
+    this.#isSealing = true;
     const closed = new LogError("closed", { file: this.#writer.path }, "the log is closed");
     if (this.#ended === undefined) {
       try {
@@ -288,7 +295,7 @@ export class WriteAheadLog {
    */
   async checkSpace(): Promise<SpaceState> {
     const { disk, files, options } = this.#parts;
-    const free = await disk.freeBytes(files.directory);
+    const free = this.#freeBytes = await disk.freeBytes(files.directory);
     if (this.#noRoom && free >= options.lowWaterBytes) {
       this.#noRoom = false;
       this.#maintain();
@@ -318,9 +325,8 @@ export class WriteAheadLog {
   }
 
   #checkOpen(): void {
-    if (this.#ended !== undefined) {
-      throw new LogError("closed", { file: this.#writer.path }, "the log has ended", this.#ended);
-    }
+    if (this.#ended === undefined && !this.#isSealing) return;
+    throw new LogError("closed", { file: this.#writer.path }, "the log has ended", this.#ended);
   }
 
   #newBuffer(): RecordBuffer {
@@ -353,8 +359,7 @@ export class WriteAheadLog {
   }
 
   async #run(): Promise<void> {
-    // Lets the rest of this turn append, too.
-    await Promise.resolve();
+    await Promise.resolve(); // Lets the rest of this turn append, too.
     try {
       while (this.#durable < this.#wanted && this.#ended === undefined) {
         const buffer = this.#take();
@@ -417,10 +422,9 @@ export class WriteAheadLog {
     // A spare may be in the making, or a segment about to become one.
     if (this.#parts.files.spares === 0) await this.#maintaining;
     const before = this.#writer;
-    const { disk, random, files, logId } = this.#parts;
-    this.#writer = await createSegment({ disk, random, files }, {
+    this.#writer = await createSegment(this.#parts, {
       sequence: before.sequence + 1,
-      logId,
+      logId: this.#parts.logId,
       batch: this.#batch++,
       before,
       groups: this.#ledger.groups.values(),
