@@ -6,6 +6,8 @@ export class FrameQueue<Frame> implements AsyncIterableIterator<Frame> {
   readonly #bytesMax: () => number;
   #frames: { readonly frame: Frame; readonly bytes: number }[] = [];
   #bytes = 0;
+  /** Frames that may go; the others are held back. */
+  #free = Infinity;
   #waiting: ((result: IteratorResult<Frame>) => void) | undefined = undefined;
   #ended = false;
 
@@ -26,7 +28,7 @@ export class FrameQueue<Frame> implements AsyncIterableIterator<Frame> {
   /** Whether it was taken. One frame always fits. */
   push(frame: Frame, bytes: number): boolean {
     if (this.#ended) return false;
-    if (this.#waiting !== undefined) {
+    if (this.#waiting !== undefined && this.#free > 0) {
       const resolve = this.#waiting;
       this.#waiting = undefined;
       resolve({ done: false, value: frame });
@@ -38,19 +40,38 @@ export class FrameQueue<Frame> implements AsyncIterableIterator<Frame> {
     return true;
   }
 
-  /** The stream ends after what waits. */
+  /** What comes from now on is held back until {@link release}. */
+  hold(): void {
+    this.#free = Math.min(this.#free, this.#frames.length);
+  }
+
+  release(): void {
+    this.#free = Infinity;
+    const resolve = this.#waiting;
+    if (resolve === undefined || this.#frames.length === 0) return;
+    this.#waiting = undefined;
+    resolve({ done: false, value: this.#shift()! });
+  }
+
+  /** The frames that wait, for another queue. */
+  take(): readonly { readonly frame: Frame; readonly bytes: number }[] {
+    const frames = this.#frames;
+    this.#frames = [];
+    this.#bytes = 0;
+    return frames;
+  }
+
+  /** The stream ends after what waits, held back or not. */
   end(): void {
     this.#ended = true;
+    this.release();
     this.#waiting?.({ done: true, value: undefined });
     this.#waiting = undefined;
   }
 
   next(): Promise<IteratorResult<Frame>> {
-    const first = this.#frames.shift();
-    if (first !== undefined) {
-      this.#bytes -= first.bytes;
-      return Promise.resolve({ done: false, value: first.frame });
-    }
+    const frame = this.#free > 0 ? this.#shift() : undefined;
+    if (frame !== undefined) return Promise.resolve({ done: false, value: frame });
     if (this.#ended) return Promise.resolve({ done: true, value: undefined });
     return new Promise((resolve) => this.#waiting = resolve);
   }
@@ -61,6 +82,14 @@ export class FrameQueue<Frame> implements AsyncIterableIterator<Frame> {
     this.#bytes = 0;
     this.end();
     return Promise.resolve({ done: true, value: undefined });
+  }
+
+  #shift(): Frame | undefined {
+    const first = this.#frames.shift();
+    if (first === undefined) return undefined;
+    this.#bytes -= first.bytes;
+    this.#free--;
+    return first.frame;
   }
 
   [Symbol.asyncIterator](): this {

@@ -95,6 +95,7 @@ export class Peer {
       new PeerLink({
         queueBytesMax: () => owner.queueBytesMax,
         prefersOwn: self < nodeId,
+        keepsOrder: kind === "log",
         nowMs: () => owner.nowMs(),
         hello: () => owner.hello(nodeId),
         helloProblem: (hello) => owner.helloProblem(this, hello),

@@ -3,7 +3,13 @@
  *
  * A link dials when it has something to say and no stream. When both sides dialled at the same time
  * there are two streams; both sides then send on the one that the node with the smaller id dialled,
- * and the other is ended by its dialler. What was on its way there may be lost, which Raft allows.
+ * and the other is ended by its dialler.
+ *
+ * A link that keeps the order changes over without overtaking itself: an append that arrives before
+ * the one in front of it is refused, and everything behind is sent again, which a thin line takes
+ * many seconds for. So its first frame on the other stream waits until the peer has ended the one
+ * before, having read all of it; and a side whose own dial is to win waits for that rather than
+ * begin on the other. A link that does not keep it says things at once, wherever it can.
  */
 import type { Frame, Hello } from "../gen/covey/raft/v1/transport_pb.ts";
 import type { FrameSchema } from "../gen/covey/raft/v1/transport_pb.ts";
@@ -38,6 +44,8 @@ export interface LinkOwner {
   queueBytesMax(): number;
   /** Whether this node's own dials win over the peer's. */
   readonly prefersOwn: boolean;
+  /** Whether no frame may overtake another. */
+  readonly keepsOrder: boolean;
   nowMs(): number;
   /** Opens a stream and gives what comes back on it. */
   dial(outgoing: AsyncIterable<FrameInit>, signal: AbortSignal): AsyncIterable<Frame>;
@@ -66,13 +74,12 @@ export class PeerLink {
 
   /** The stream that is sent on. */
   get stream(): Stream | undefined {
-    // What waits on one would be overtaken by what is sent on the other, and be taken for lost.
-    if (this.#isBusy) return this.#own;
     const [first, second] = this.#owner.prefersOwn
       ? [this.#own, this.#accepted]
       : [this.#accepted, this.#own];
     // One that is still being dialled may come to nothing.
-    return first?.isOpen || !second?.isOpen ? first ?? second : second;
+    const isFirst = first?.isOpen || !second?.isOpen || this.#owner.keepsOrder;
+    return isFirst ? first ?? second : second;
   }
 
   /** Whether the peer was heard on a stream that is still there. */
@@ -211,23 +218,33 @@ export class PeerLink {
     this.#owner.received(frame);
   }
 
-  /** The peer's stream counts, but on the own one there is something waiting. */
-  get #isBusy(): boolean {
-    const own = this.#own;
-    return !this.#owner.prefersOwn && own?.isOpen === true && !own.queue.ended &&
-      own.queue.bytes > 0;
-  }
-
   /** With two streams, the one that is not sent on is ended by whoever dialled it. */
   #settle(): void {
-    if (this.#own === undefined || this.#accepted === undefined) return;
-    if (!this.#owner.prefersOwn && !this.#isBusy) this.#own.queue.end();
+    if (this.#own === undefined || this.#accepted === undefined || this.#owner.prefersOwn) return;
+    if (this.#owner.keepsOrder) this.#accepted.queue.hold();
+    this.#own.queue.end();
   }
 
   #gone(stream: Stream, problem: unknown, wasOpen: boolean): void {
-    stream.queue.end();
-    if (this.#own === stream) this.#own = undefined;
+    const wasRead = stream.queue.ended && problem === undefined;
+    const wasOwn = this.#own === stream;
+    if (wasOwn) this.#own = undefined;
     if (this.#accepted === stream) this.#accepted = undefined;
-    if (this.stream === undefined) this.#owner.lost(problem, wasOpen);
+    const left = this.stream;
+    if (left !== undefined && wasOwn && this.#owner.keepsOrder) {
+      this.#handOver(stream, left);
+      // What was sent and maybe not read has to be sent again.
+      if (!wasRead) this.#owner.lost(problem, wasOpen);
+    }
+    stream.queue.end();
+    if (left === undefined) this.#owner.lost(problem, wasOpen);
+  }
+
+  /** What never went out on the one stream is first on the other. */
+  #handOver(from: Stream, to: Stream): void {
+    const unsent = from.queue.take().filter(({ frame }) => frame.hello === undefined);
+    const held = to.queue.take();
+    to.queue.release();
+    for (const { frame, bytes } of [...unsent, ...held]) to.queue.push(frame, bytes);
   }
 }
