@@ -10,6 +10,7 @@
  */
 import { assert } from "../../base/assert.ts";
 import { Durability } from "./durability.ts";
+import { PackedEntries, pageEntries } from "./packed_entries.ts";
 import type { Entry, HardState, LogIndex, SnapshotMeta, Term } from "./types.ts";
 
 /** What an entry costs beside its data, in every limit that counts bytes. */
@@ -39,6 +40,9 @@ interface Page {
 
 export class Log {
   readonly durability: Durability;
+  /** The front of the log: applied, durable, and not likely to be asked for. */
+  readonly #packed: PackedEntries = new PackedEntries();
+  /** The rest. */
   #entries: Entry[];
   #compactedIndex: LogIndex;
   #compactedTerm: Term;
@@ -107,18 +111,20 @@ export class Log {
   }
 
   get lastIndex(): LogIndex {
-    return this.#compactedIndex + this.#entries.length as LogIndex;
+    return this.#compactedIndex + this.#packed.length + this.#entries.length as LogIndex;
   }
 
   get lastTerm(): Term {
-    const length = this.#entries.length;
-    return length === 0 ? this.#compactedTerm : this.#entries[length - 1].term;
+    return this.term(this.lastIndex)!;
   }
 
   /** The entry's term; undefined when it is compacted away or not there yet. */
   term(index: LogIndex): Term | undefined {
     if (index === this.#compactedIndex) return this.#compactedTerm;
-    return this.#entries[index - this.#compactedIndex - 1]?.term;
+    const place = index - this.#compactedIndex - 1;
+    const { length } = this.#packed;
+    if (place >= length) return this.#entries[place - length]?.term;
+    return place < 0 ? undefined : this.#packed.term(place);
   }
 
   hasEntry(index: LogIndex, term: Term): boolean {
@@ -140,7 +146,7 @@ export class Log {
     if (high < low) return high as LogIndex;
     while (low < high) {
       const middle = Math.ceil((low + high) / 2);
-      if (this.#entries[middle - this.#compactedIndex - 1].term <= term) low = middle;
+      if (this.term(middle as LogIndex)! <= term) low = middle;
       else high = middle - 1;
     }
     // Before the last compacted entry nothing is known: it may be the next one.
@@ -151,21 +157,24 @@ export class Log {
   /** Entries from `from` through `to`, as many as fit but one at least if there is one. */
   slice(from: LogIndex, to: LogIndex, bytesMax: number): readonly Entry[] {
     assert(from > this.#compactedIndex, "compacted entries are gone");
-    const start = from - this.#compactedIndex - 1;
-    const end = Math.min(to, this.lastIndex) - this.#compactedIndex;
-    if (start >= end) return noEntries;
-    let bytes = entryBytes(this.#entries[start]);
-    let at = start + 1;
-    while (at < end) {
-      bytes += entryBytes(this.#entries[at]);
-      if (bytes > bytesMax) break;
-      at++;
+    const end = Math.min(to, this.lastIndex);
+    if (from > end) return noEntries;
+    const taken: Entry[] = [];
+    let bytes = 0;
+    for (let index: number = from; index <= end; index++) {
+      const entry = this.entry(index as LogIndex)!;
+      bytes += entryBytes(entry);
+      if (bytes > bytesMax && taken.length > 0) break;
+      taken.push(entry);
     }
-    return this.#entries.slice(start, at);
+    return taken;
   }
 
   entry(index: LogIndex): Entry | undefined {
-    return this.#entries[index - this.#compactedIndex - 1];
+    const place = index - this.#compactedIndex - 1;
+    const { length } = this.#packed;
+    if (place >= length) return this.#entries[place - length];
+    return place < 0 ? undefined : this.#packed.at(place);
   }
 
   /** A leader's own entries. */
@@ -191,7 +200,7 @@ export class Log {
       if (this.hasEntry(index, term)) continue;
       if (index <= this.lastIndex) {
         assert(index > this.#committed, "a committed entry is never replaced");
-        this.#entries.length = index - this.#compactedIndex - 1;
+        this.#entries.length = index - this.#unpackedFrom;
         this.durability.truncated(index);
       }
       this.append(at === 0 ? entries : entries.slice(at));
@@ -212,7 +221,7 @@ export class Log {
   unhanded(): readonly Entry[] {
     const from = this.durability.handedIndex;
     if (from >= this.lastIndex) return noEntries;
-    return this.#entries.slice(from - this.#compactedIndex);
+    return this.#entries.slice(from + 1 - this.#unpackedFrom);
   }
 
   hasUnhanded(): boolean {
@@ -254,11 +263,32 @@ export class Log {
       this.#applyingBytes -= this.#pages[done++].bytes;
     }
     if (done > 0) this.#pages = this.#pages.slice(done);
+    this.#pack();
+  }
+
+  /** The index of the first entry that is not packed. */
+  get #unpackedFrom(): number {
+    return this.#compactedIndex + this.#packed.length + 1;
+  }
+
+  /**
+   * What a quorum has needs no truncation, and what the own disk has is handed out to it no more. A
+   * page of them stays as it is: a follower that just lost its connection asks for those.
+   */
+  #pack(): void {
+    const done = Math.min(this.#applied, this.durability.stableIndex);
+    const pages = Math.floor((done + 1 - this.#unpackedFrom) / pageEntries) - 1;
+    if (pages <= 0) return;
+    for (let page = 0; page < pages; page++) {
+      this.#packed.push(this.#entries.slice(page * pageEntries, (page + 1) * pageEntries));
+    }
+    this.#entries.splice(0, pages * pageEntries);
   }
 
   /** A leader's snapshot replaces everything. */
   restore(snapshot: SnapshotMeta): void {
     assert(snapshot.index > this.#committed, "a snapshot never takes back what is committed");
+    this.#packed.clear();
     this.#entries = [];
     this.#compactedIndex = snapshot.index;
     this.#compactedTerm = snapshot.term;
@@ -285,7 +315,10 @@ export class Log {
     assert(index <= this.durability.stableIndex, "only durable entries are compacted");
     const term = this.term(index);
     assert(term !== undefined, "the last compacted entry is there");
-    this.#entries.splice(0, index - this.#compactedIndex);
+    const count = index - this.#compactedIndex;
+    const packed = Math.min(count, this.#packed.length);
+    this.#packed.drop(packed);
+    this.#entries.splice(0, count - packed);
     this.#compactedIndex = index;
     this.#compactedTerm = term;
   }
