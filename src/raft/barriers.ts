@@ -32,10 +32,9 @@ export class Barriers {
 
   /** Those that wait. */
   get size(): number {
-    let size = 0;
-    for (const barriers of this.#all()) {
-      for (const { over } of barriers) if (!over) size++;
-    }
+    let size = countWaiting(this.#open) + countWaiting(this.#later);
+    for (const barriers of this.#asked.values()) size += countWaiting(barriers);
+    for (const { barriers } of this.#indexed) size += countWaiting(barriers);
     return size;
   }
 
@@ -122,6 +121,12 @@ export class Barriers {
     while (at > 0 && this.#indexed[at - 1].index > indexed.index) at--;
     this.#indexed.splice(at, 0, indexed);
   }
+}
+
+function countWaiting(barriers: readonly Barrier[]): number {
+  let count = 0;
+  for (const { over } of barriers) if (!over) count++;
+  return count;
 }
 
 function resolveAll(barriers: readonly Barrier[]): void {

@@ -45,6 +45,7 @@ export class ForwardedProposals {
 
   /** A tick: ends those whose node does not lead any more, after this time if it was heard of. */
   tick(leader: string | undefined, graceMs: number, host: ForwardHost): void {
+    if (this.#calls.size === 0) return;
     for (const call of [...this.#calls]) call.tick(leader, graceMs, host);
   }
 }

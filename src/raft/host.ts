@@ -12,7 +12,7 @@ import type { Prng } from "../base/prng.ts";
 import type { Clock, Random, Timer } from "../runtime/port.ts";
 import type { Channel } from "../ttrpc/channel.ts";
 import type { Frame, Hello } from "../gen/covey/raft/v1/transport_pb.ts";
-import { type Message, MessageType, type SnapshotMeta } from "./core/types.ts";
+import { type Entry, type Message, MessageType, type SnapshotMeta } from "./core/types.ts";
 import type { RaftCounters } from "./counters.ts";
 import { Addresses } from "./addresses.ts";
 import { Bereavement } from "./bereavement.ts";
@@ -25,9 +25,10 @@ import { mayHear } from "./hearing.ts";
 import { lookAtLeases } from "./leases.ts";
 import { leadOrNot, lookAtSpace, tellSpace } from "./low_space.ts";
 import type { Member } from "./members.ts";
-import { type RaftOptions, ticksPerHeartbeat } from "./options.ts";
+import type { RaftOptions } from "./options.ts";
 import type { LinkKind, LinkLoss, Peer, PeerOwner } from "./peer.ts";
 import { type HelloFacts, helloProblem, makeHello } from "./hello.ts";
+import { countsTicks, type Pace, paceOf, tickMsOf } from "./pace.ts";
 import { Peers } from "./peers.ts";
 import { seededBy } from "./seeded.ts";
 import { SnapshotSender } from "./snapshot_sender.ts";
@@ -45,8 +46,6 @@ const lazyMs = 2;
 /** How often timeouts are adapted and the disk is looked at. */
 const adaptMs = 1_000;
 const spaceMs = 10_000;
-/** A tick of a node that is alone and idle: seldom enough to sleep. */
-const restTickMs = 250;
 /** Segments that one group may keep from being released before it is asked for a snapshot. */
 const heldSegmentsMax = 8;
 
@@ -103,7 +102,7 @@ export class RaftHost implements GroupHost, PeerOwner, TickerOwner {
     this.#windowBytes = parts.options.inflightBytesMax;
     this.counters = parts.counters;
     this.#random = seededBy(parts.random);
-    this.#ticker = new Ticker(parts.clock, this.tickMs, this);
+    this.#ticker = new Ticker(parts.clock, tickMsOf(parts.options), this);
     this.drain = new Drain(this);
     this.#bereavement = new Bereavement(parts.clock, this.#random);
     this.#addresses = new Addresses(this);
@@ -218,12 +217,13 @@ export class RaftHost implements GroupHost, PeerOwner, TickerOwner {
 
   schedule(group: GroupOfAny): void {
     this.#dirty.add(group);
+    this.#hurry(group);
     this.#flushSoon();
   }
 
   scheduleLazily(group: GroupOfAny): void {
     if (!this.log.isWriting) return this.schedule(group);
-    this.#ticker.hurry();
+    this.#hurry(group);
     this.#lazy.add(group);
     this.#lazyTimer ??= this.clock.timer(lazyMs, flushLazy, this);
   }
@@ -234,8 +234,12 @@ export class RaftHost implements GroupHost, PeerOwner, TickerOwner {
     if (this.#lazy.size > 0) this.#flush();
   }
 
+  #hurry(group: GroupOfAny): void {
+    if (!this.#ticker.isLong) return;
+    if (countsTicks(group, this.#peers.all, this.options)) this.#ticker.hurry();
+  }
+
   #flushSoon(): void {
-    this.#ticker.hurry();
     if (this.#flushDue || this.#flushing) return;
     this.#flushDue = true;
     void Promise.resolve().then(() => {
@@ -308,31 +312,15 @@ export class RaftHost implements GroupHost, PeerOwner, TickerOwner {
     return this.clock.monotonicMs();
   }
 
-  get tickMs(): number {
-    return this.options.heartbeatMs / ticksPerHeartbeat;
-  }
-
-  /** Every group here decides alone, and nobody waits: time changes nothing. */
-  get #isAtRest(): boolean {
-    for (const group of this.#groups.values()) if (!group.isAtRest) return false;
-    return true;
-  }
-
   /** A lease is counted in ticks: one that takes too long voids it. */
   #noticeSleep(): void {
     if (!this.options.leaseReads || !this.#ticker.isLate) return;
     for (const group of this.#groups.values()) group.clockJumped();
   }
 
-  /** For the ticker: a leader wakes for its heartbeats, a follower that hears them less often. */
-  pace(): { readonly ms: number; readonly ticks: number } {
-    if (this.#isAtRest) return { ms: restTickMs, ticks: 1 };
-    let ticks = this.options.leaseReads ? 1 : Infinity;
-    for (const group of this.#groups.values()) ticks = Math.min(ticks, group.calmTicks);
-    // A node that is away is dialled at the ticks.
-    for (const peer of this.#peers.all) if (!peer.connected) ticks = 1;
-    if (ticks === Infinity) ticks = 1;
-    return { ms: ticks * this.tickMs, ticks };
+  /** For the ticker. */
+  pace(): Pace {
+    return paceOf(this.#groups.values(), this.#peers.all, this.options);
   }
 
   passed(count: number): void {
@@ -465,6 +453,8 @@ export class RaftHost implements GroupHost, PeerOwner, TickerOwner {
       const own = this.#groups.get(group);
       if (own !== undefined && own.replica === Number(replica)) own.toldRemoved(peer.nodeId);
     }
+    // Of the frame so far: they go to the log together.
+    let entries: readonly Entry[] = [];
     for (const wire of frame.messages) {
       const group = this.#groups.get(wire.group);
       const message = group === undefined ? undefined : decodeMessage(wire);
@@ -472,8 +462,12 @@ export class RaftHost implements GroupHost, PeerOwner, TickerOwner {
       if (
         message.type === MessageType.snapshot || !mayHear(this.#peers, group, { peer, message })
       ) continue;
-      // A full disk must not end the process: the leader goes on with the others, and tries again.
-      if (message.entries.length > 0 && !this.log.hasRoomFor(message.entries)) continue;
+      if (message.entries.length > 0) {
+        const all = entries.length > 0 ? entries.concat(message.entries) : message.entries;
+        // A full disk must not end the process: the leader goes on with the others, and tries again.
+        if (!this.log.hasRoomFor(all)) continue;
+        entries = all;
+      }
       group.step(message);
     }
   }

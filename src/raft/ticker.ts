@@ -5,11 +5,12 @@
  * than one. However late a timer comes, it counts no more ticks than it was set for.
  */
 import type { Clock, Timer } from "../runtime/port.ts";
+import type { Pace } from "./pace.ts";
 import { TickWatch } from "./tick_watch.ts";
 
 export interface TickerOwner {
-  /** How long the next timer may take, and how many ticks that is. */
-  pace(): { readonly ms: number; readonly ticks: number };
+  /** What the next timer stands for. */
+  pace(): Pace;
   /** The tick of this number has passed. */
   passed(count: number): void;
   /** A timer is over: what is done now and then is due. */
@@ -45,6 +46,11 @@ export class Ticker {
     return this.#watch.isLate;
   }
 
+  /** The present timer stands for several ticks. */
+  get isLong(): boolean {
+    return this.#isLong;
+  }
+
   begin(): void {
     this.#countedMs = this.#clock.monotonicMs();
     this.#watch.ticked();
@@ -70,7 +76,6 @@ export class Ticker {
   /** Somebody may wait now, and counts on every tick. */
   hurry(): void {
     if (this.#isFiring || this.#isStopped || !this.#isLong) return;
-    if (this.#owner.pace().ms > this.#tickMs) return;
     this.catchUp();
     this.#timer?.cancel();
     this.#isLong = false;

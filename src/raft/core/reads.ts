@@ -7,6 +7,8 @@
 import type { ReadReady } from "./ready.ts";
 import type { LogIndex, ReplicaId } from "./types.ts";
 
+const none: readonly number[] = [];
+
 export interface ReadRequest {
   /** Who asked: this replica or a follower. */
   readonly from: ReplicaId;
@@ -111,7 +113,8 @@ export class Reads {
   }
 
   /** Forwarded requests that the leader did not answer in time. */
-  takeOverdue(tick: number): number[] {
+  takeOverdue(tick: number): readonly number[] {
+    if (this.#forwarded.size === 0) return none;
     const overdue: number[] = [];
     for (const [request, untilTick] of this.#forwarded) {
       // They were added in the order of their deadlines.
