@@ -4,33 +4,7 @@
  * (`keyBase64`). Requests may use either.
  */
 
-export interface KvReport {
-  readonly clusterId: string;
-  /** Of the node that answered. */
-  readonly replica: number;
-  readonly revision: number;
-  readonly term: number;
-  /** The replica that leads; 0 for none. */
-  readonly leader: number;
-  /** covey's version. */
-  readonly version: string;
-  /** What counts towards the quota, the quota, and how much of it a compaction could free. */
-  readonly bytes: number;
-  readonly bytesMax: number;
-  readonly historyBytes: number;
-  /** What keys and values take in memory. */
-  readonly memoryBytes: number;
-  readonly raftIndex: number;
-  readonly appliedIndex: number;
-  readonly compactRevision: number;
-  readonly keys: number;
-  readonly leases: number;
-  readonly sessions: number;
-  /** On this node. */
-  readonly watches: number;
-  /** What is wrong: `NOSPACE`, `RESTORING`, `no leader`. */
-  readonly errors: readonly string[];
-}
+export type { KvReport } from "../report/kv.ts";
 
 export interface KvEntryReport {
   readonly key?: string;

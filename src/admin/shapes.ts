@@ -125,6 +125,9 @@ const groupSchema = z.object({
   votersOutgoing: z.array(count),
   learners: z.array(count),
   learnersNext: z.array(count),
+  stopped: text.describe(
+    "Why the group does not go on here until the node is started again; absent while it does.",
+  ).optional(),
 });
 export const raftGroup = shape<RaftGroupReport>("RaftGroup")(groupSchema);
 

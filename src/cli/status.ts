@@ -10,11 +10,9 @@ import {
 import type { CliContext } from "./context.ts";
 import { ExitCode } from "./exit.ts";
 import type { NodeFlags } from "./flags.ts";
-import { kvStatusObject } from "./kv/status_object.ts";
 import { askNode, type NodeLink } from "./node_link.ts";
-import { roleName, suffrageName } from "./raft/group.ts";
-import { peerObject } from "./raft/peers.ts";
-import { statusObject } from "./raft/status.ts";
+import { kvReport } from "../report/kv.ts";
+import { peersReport, raftReport, roleName, suffrageName } from "../report/raft.ts";
 import { formatBytes, formatTable, formatTime } from "./table.ts";
 
 /** What the node said of itself; a module that is off said nothing. */
@@ -45,8 +43,8 @@ export async function status(this: CliContext, flags: NodeFlags): Promise<void> 
 }
 
 async function ask(node: NodeLink): Promise<Answers> {
+  const info = await node.client(Node).info({}, { timeoutMs: node.timeoutMs });
   const options = { timeoutMs: node.timeoutMs };
-  const info = await node.client(Node).info({}, options);
   const [raft, kv] = await Promise.all([
     ifServed(node.client(Raft).status({}, options)),
     ifServed(node.client(Maintenance).status({}, options)),
@@ -103,9 +101,9 @@ function statusOf(answers: Answers): Record<string, unknown> {
       heapUsedBytes: Number(memory?.heapUsedBytes ?? 0),
       heapTotalBytes: Number(memory?.heapTotalBytes ?? 0),
     },
-    ...(raft === undefined ? {} : { raft: statusObject(raft) }),
-    ...(peers === undefined ? {} : { peers: peers.peers.map(peerObject) }),
-    ...(kv === undefined ? {} : { kv: kvStatusObject(kv) }),
+    ...(raft === undefined ? {} : { raft: raftReport(raft) }),
+    ...(peers === undefined ? {} : { peers: peersReport(peers).peers }),
+    ...(kv === undefined ? {} : { kv: kvReport(kv) }),
   };
 }
 

@@ -11,8 +11,8 @@ import type {
   RaftTransferReport,
 } from "../../src/admin/raft_schema.ts";
 import type { AdminApp, ReadyReport, StatusReport } from "../../src/admin/schema.ts";
-import { groupObject } from "../../src/cli/raft/status.ts";
 import { Raft } from "../../src/gen/covey/raft/v1/raft_pb.ts";
+import { raftReport } from "../../src/report/raft.ts";
 import { AdminNode, EventReader } from "./node_support.ts";
 
 /** The answer has exactly the fields that the document promises. */
@@ -52,8 +52,9 @@ test("raft routes: status, peers and a snapshot of a single voter", async () => 
 
 test("raft routes: the words are those of covey raft status --json", async () => {
   await using one = await AdminNode.start();
-  const { groups } = await one.node.raft.operator.status({});
-  assert.deepEqual((await one.json<RaftReport>("/v1/raft")).groups, groups.map(groupObject));
+  const { groups } = raftReport(await one.node.raft.operator.status({}));
+  assert.deepEqual((await one.json<RaftReport>("/v1/raft")).groups, groups);
+  assert.ok(!("stopped" in groups[0]), "it goes on");
 });
 
 test("raft routes: a wrong request is told what is wrong with it", async () => {
@@ -84,7 +85,7 @@ test("raft routes: a wrong request is told what is wrong with it", async () => {
     [404, "/v1/raft/promote", /^group kv has no replica 9$/, { replica: 9 }],
     [400, "/v1/raft/promote", /^replica 1 is a voter already$/, { replica: 1 }],
     [400, "/v1/raft/remove", /is the only voter: add another one first$/, { replica: 1 }],
-    [400, "/v1/raft/transfer", /^there is no other voter to hand over to$/, {}],
+    [400, "/v1/raft/transfer", /^there is no other voter to hand over to/, {}],
     [503, "/v1/raft/add", /cannot reach tcp:\/\/127\.0\.0\.1:1/, { address: "tcp://127.0.0.1:1" }],
   ];
   for (const [status, path, message, body] of wrong) {
@@ -209,6 +210,13 @@ test("raft routes: a node is added, leads, is removed; events and numbers tell o
   assert.deepEqual(await two.json("/v1/raft/remove", { body: { replica: 1 } }), {});
   assert.deepEqual((await two.json<RaftReport>("/v1/raft")).groups[0].voters, [2]);
   assert.equal((await two.json<ReadyReport>("/readyz")).ready, true);
+
+  // Whoever was removed says so, and why it does nothing any more.
+  const { data } = await events.until(({ data }) => data.kind === "stopped");
+  const over = await one.json<RaftReport>("/v1/raft");
+  fits("GET /v1/raft", over);
+  assert.match(String(over.groups[0].stopped), /replica 1 was removed from the group/);
+  assert.equal(over.groups[0].stopped, data.reason);
   await events.leave();
 });
 

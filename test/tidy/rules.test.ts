@@ -122,6 +122,7 @@ test("layout: each row of the table has an offender", () => {
     ["src/config/load.ts", "../ttrpc/link.ts", /config may not import ttrpc/],
     ["src/admin/app.ts", "../ttrpc/registry.ts", /admin may not import ttrpc/],
     ["src/admin/app.ts", `${npm}toml-eslint-parser@1.0.3`, /admin may not use npm:toml-eslint/],
+    ["src/report/raft.ts", "../raft/raft_module.ts", /report may not import raft/],
     ["src/cli/status.ts", "../admin/app.ts", /cli may not import admin/],
     ["src/cli/status.ts", "../runtime/bun.ts", /cli may not import runtime\/bun/],
     ["src/node.ts", "./runtime/bun.ts", /node may not import runtime\/bun/],
@@ -148,6 +149,8 @@ test("layout: what the table allows passes", () => {
     ["src/node.ts", 'import { a } from "./kv/service.ts"; import { b } from "./admin/admin.ts";'],
     ["src/main.ts", 'import process from "node:process"; import { a } from "./cli/run.ts";'],
     ["src/cli/call.ts", 'import { a } from "../ttrpc/client.ts"; import { b } from "../start.ts";'],
+    ["src/admin/routes/raft.ts", 'import { a } from "../../report/raft.ts";'],
+    ["src/cli/raft/status.ts", 'import { a } from "../../report/raft.ts";'],
   ];
   for (const [path, text] of good) passes(layout, path, text);
 });

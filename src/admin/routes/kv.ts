@@ -16,7 +16,8 @@ import {
   rangeQuery,
   readSelection,
 } from "../kv_input.ts";
-import { entryReport, kvReport, rangeReport } from "../kv_report.ts";
+import { entryReport, rangeReport } from "../kv_report.ts";
+import { kvReport } from "../../report/kv.ts";
 import { jsonReply } from "../reply.ts";
 import type { Reply } from "../schema.ts";
 import type { ServiceCaller } from "../service_call.ts";

@@ -3,8 +3,8 @@ import { Raft } from "../../gen/covey/raft/v1/raft_pb.ts";
 import type { Gate } from "../gate.ts";
 import { type BodyLimits, noParameters, readJson, readQuery } from "../input.ts";
 import { addBody, groupBody, peersQuery, replicaBody, transferBody } from "../raft_input.ts";
-import { peerReport, peersReport, raftReport } from "../raft_report.ts";
 import { jsonReply } from "../reply.ts";
+import { peerReport, peersReport, raftReport } from "../../report/raft.ts";
 import type { ServiceCaller } from "../service_call.ts";
 
 export function raftRoutes(gate: Gate, caller: ServiceCaller, limits: BodyLimits): void {

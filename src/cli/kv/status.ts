@@ -4,12 +4,12 @@ import type { CliContext } from "../context.ts";
 import type { NodeFlags } from "../flags.ts";
 import { askNode } from "../node_link.ts";
 import { formatBytes, formatTable } from "../table.ts";
-import { kvStatusObject } from "./status_object.ts";
+import { kvReport } from "../../report/kv.ts";
 
 export async function status(this: CliContext, flags: NodeFlags): Promise<void> {
   await askNode(this, flags, async (node) => {
     const answer = await node.client(Maintenance).status({}, { timeoutMs: node.timeoutMs });
-    if (flags.json) return await this.printJson(kvStatusObject(answer));
+    if (flags.json) return await this.printJson(kvReport(answer));
     const size = (bytes: bigint): string => formatBytes(Number(bytes));
     await this.print(formatTable([
       ["revision", `${answer.header?.revision ?? 0}, compacted up to ${answer.compactRevision}`],

@@ -5,8 +5,8 @@ import { Raft } from "../../gen/covey/raft/v1/raft_pb.ts";
 import type { CliContext } from "../context.ts";
 import { withNode } from "../node_link.ts";
 import { parseTarget } from "../target.ts";
-import { describePeer, type RaftFlags, suffrageName } from "./group.ts";
-import { peerObject } from "./peers.ts";
+import { describePeer, type RaftFlags } from "./group.ts";
+import { peerReport, suffrageName } from "../../report/raft.ts";
 
 /** The flags of `covey raft add`. */
 export interface AddFlags extends RaftFlags {
@@ -26,11 +26,11 @@ export async function add(this: CliContext, flags: AddFlags, text: string): Prom
       address,
       learner: flags.learner ?? false,
       nodeId: flags["node-id"] ?? "",
-    }, { timeoutMs: flags.timeout ?? timeoutMsDefault });
+    }, { timeoutMs: flags.timeout === undefined ? timeoutMsDefault : node.timeoutMs });
     if (peer === undefined) {
       throw new CoveyError(Code.internal, "the node answered without saying what it added");
     }
-    if (flags.json) await this.printJson(peerObject(peer));
+    if (flags.json) await this.printJson(peerReport(peer));
     else await this.print(String(peer.replica));
     const later = flags.learner
       ? "it stays a learner until covey raft promote"

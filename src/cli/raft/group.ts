@@ -1,13 +1,7 @@
-/** What the commands of `covey raft` share: the group, replicas by name, roles as words. */
+/** What the commands of `covey raft` share: the group, and replicas by name. */
 import { Code, CoveyError } from "../../base/error.ts";
 import { nearest } from "../../config/nearest.ts";
-import {
-  type Peer,
-  type PeersResponse,
-  Raft,
-  Role,
-  Suffrage,
-} from "../../gen/covey/raft/v1/raft_pb.ts";
+import { type Peer, type PeersResponse, Raft } from "../../gen/covey/raft/v1/raft_pb.ts";
 import { UsageError } from "../exit.ts";
 import type { NodeFlags } from "../flags.ts";
 import type { NodeLink } from "../node_link.ts";
@@ -15,30 +9,6 @@ import type { NodeLink } from "../node_link.ts";
 /** The flags of every command of `covey raft`. */
 export interface RaftFlags extends NodeFlags {
   readonly group?: number;
-}
-
-const roles: Readonly<Record<number, string>> = {
-  [Role.FOLLOWER]: "follower",
-  [Role.PRE_CANDIDATE]: "pre-candidate",
-  [Role.CANDIDATE]: "candidate",
-  [Role.LEADER]: "leader",
-};
-
-/** "leader" and the like. */
-export function roleName(role: Role): string {
-  return roles[role] ?? "unknown";
-}
-
-const suffrages: Readonly<Record<number, string>> = {
-  [Suffrage.VOTER]: "voter",
-  [Suffrage.LEARNER]: "learner",
-  [Suffrage.LEARNER_NEXT]: "learner next",
-  [Suffrage.OUTGOING]: "voter leaving",
-};
-
-/** "voter" and the like. */
-export function suffrageName(suffrage: Suffrage): string {
-  return suffrages[suffrage] ?? "unknown";
 }
 
 export function askPeers(node: NodeLink, group: number): Promise<PeersResponse> {

@@ -3,25 +3,8 @@ import type { Peer } from "../../gen/covey/raft/v1/raft_pb.ts";
 import type { CliContext } from "../context.ts";
 import { askNode } from "../node_link.ts";
 import { formatTable } from "../table.ts";
-import { askPeers, type RaftFlags, suffrageName } from "./group.ts";
-
-/** A peer as JSON; what only the leader knows is left out of other nodes' answers. */
-export function peerObject(peer: Peer): Record<string, unknown> {
-  return {
-    replica: Number(peer.replica),
-    name: peer.name,
-    nodeId: peer.nodeId,
-    address: peer.address,
-    suffrage: suffrageName(peer.suffrage),
-    leader: peer.leader,
-    ...(peer.progress === "" ? {} : {
-      matchIndex: Number(peer.matchIndex),
-      active: peer.active,
-      progress: peer.progress,
-    }),
-    ...(peer.roundTripMillis === 0 ? {} : { roundTripMs: peer.roundTripMillis }),
-  };
-}
+import { peerReport, suffrageName } from "../../report/raft.ts";
+import { askPeers, type RaftFlags } from "./group.ts";
 
 function peerRow(peer: Peer): string[] {
   const known = peer.progress !== "";
@@ -43,7 +26,7 @@ export async function peers(this: CliContext, flags: RaftFlags): Promise<void> {
   await askNode(this, flags, async (node) => {
     const answer = await askPeers(node, flags.group ?? 0);
     if (flags.json) {
-      for (const peer of answer.peers) await this.printJson(peerObject(peer));
+      for (const peer of answer.peers) await this.printJson(peerReport(peer));
     } else {
       const head = [
         "REPLICA",

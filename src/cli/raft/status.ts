@@ -1,57 +1,10 @@
 /** `covey raft status`: how the replicas of the asked node fare. */
-import { type GroupStatus, Raft, type StatusResponse } from "../../gen/covey/raft/v1/raft_pb.ts";
+import { type GroupStatus, Raft } from "../../gen/covey/raft/v1/raft_pb.ts";
 import type { CliContext } from "../context.ts";
 import { askNode } from "../node_link.ts";
 import { formatBytes, formatTable } from "../table.ts";
-import { type RaftFlags, roleName } from "./group.ts";
-
-const numbers = (values: readonly bigint[]): number[] => values.map(Number);
-
-/** A group as JSON. */
-export function groupObject(group: GroupStatus): Record<string, unknown> {
-  return {
-    group: group.group,
-    name: group.name,
-    replica: Number(group.replica),
-    role: roleName(group.role),
-    term: Number(group.term),
-    leader: Number(group.leader),
-    firstIndex: Number(group.firstIndex),
-    lastIndex: Number(group.lastIndex),
-    stableIndex: Number(group.stableIndex),
-    commitIndex: Number(group.commitIndex),
-    appliedIndex: Number(group.appliedIndex),
-    snapshotIndex: Number(group.snapshotIndex),
-    uncommittedBytes: Number(group.uncommittedBytes),
-    proposalsPending: Number(group.proposalsPending),
-    readsPending: Number(group.readsPending),
-    electionTimeoutMs: Number(group.electionTimeoutMillis),
-    voters: numbers(group.voters),
-    votersOutgoing: numbers(group.votersOutgoing),
-    learners: numbers(group.learners),
-    learnersNext: numbers(group.learnersNext),
-    ...(group.stopped === "" ? {} : { stopped: group.stopped }),
-  };
-}
-
-/** The whole answer as JSON. */
-export function statusObject(status: StatusResponse): Record<string, unknown> {
-  const { log } = status;
-  return {
-    clusterId: status.clusterId,
-    nodeId: status.nodeId,
-    groups: status.groups.map(groupObject),
-    ...(log === undefined ? {} : {
-      log: {
-        oldestSegment: Number(log.oldestSegment),
-        newestSegment: Number(log.newestSegment),
-        batches: Number(log.batches),
-        bytesWritten: Number(log.bytesWritten),
-        lowSpace: log.lowSpace,
-      },
-    }),
-  };
-}
+import { raftReport, roleName } from "../../report/raft.ts";
+import type { RaftFlags } from "./group.ts";
 
 function groupRows(group: GroupStatus): string[][] {
   const waiting = [
@@ -92,7 +45,7 @@ export async function status(this: CliContext, flags: RaftFlags): Promise<void> 
     const groups = answer.groups.filter(({ group }) =>
       flags.group === undefined || group === flags.group
     );
-    if (flags.json) await this.printJson(statusObject({ ...answer, groups }));
+    if (flags.json) await this.printJson(raftReport({ ...answer, groups }));
     else {
       const rows = [["cluster", answer.clusterId || "none yet"], ["node", answer.nodeId]];
       const { log } = answer;
