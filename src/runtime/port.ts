@@ -268,10 +268,7 @@ export interface HttpServeOptions {
 export interface HttpContext {
   /** Address of the client, without a port. */
   readonly remoteHost: string;
-  /**
-   * Turns this request into a WebSocket. The answer must be returned from `fetch` as it is;
-   * undefined means that the request did not ask for one.
-   */
+  /** Makes it a WebSocket: `fetch` returns the answer as it is. Undefined if none was asked for. */
   upgrade(handler: WebSocketHandler): Response | undefined;
 }
 
@@ -451,6 +448,8 @@ export interface Host {
   isTerminal(stream: "stdin" | "stdout" | "stderr"): boolean;
   /** Standard output; resolves when written. Rejects with NetError `reset` on a broken pipe. */
   stdout(text: string | Uint8Array): Promise<void>;
+  /** Calls once the pipe has no reader any more; absent where the engine has no event for it. */
+  readonly onStdoutClosed?: (listener: () => void) => Subscription;
   /** Standard error, for notes and logs: written before this returns, failures ignored. */
   stderr(text: string): void;
   /** Standard input in pieces, until its end. */

@@ -21,15 +21,18 @@ export interface CliRun {
   readonly stderr: string;
 }
 
-const mainFile = fileURLToPath(import.meta.resolve("../../src/main.ts"));
+/** Where the command line begins, and what the engine of this test takes before it. */
+export const mainFile: string = fileURLToPath(import.meta.resolve("../../src/main.ts"));
+export const engineArguments: readonly string[] = "Deno" in globalThis
+  ? ["run", "--no-check", "-A"]
+  : [];
 
 /** Starts `covey` with these arguments; the caller ends it. */
 export function spawnCli(args: readonly string[], options: CliOptions = {}): ChildProcess {
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("COVEY_"));
-  const isDeno = "Deno" in globalThis;
   return spawn(
     process.execPath,
-    isDeno ? ["run", "--no-check", "-A", mainFile, ...args] : [mainFile, ...args],
+    [...engineArguments, mainFile, ...args],
     {
       env: { ...Object.fromEntries(inherited), NO_COLOR: "1", ...options.environment },
       ...(options.directory === undefined ? {} : { cwd: options.directory }),

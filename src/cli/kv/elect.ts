@@ -6,8 +6,10 @@ import type { CliContext } from "../context.ts";
 import { UsageError } from "../exit.ts";
 import type { NodeFlags } from "../flags.ts";
 import { aborted, Interrupt } from "../interrupt.ts";
+import { OutputWatch } from "../output_watch.ts";
 import { bytesField, entryObject, printEntry, printLines, shownBytes } from "./bytes.ts";
 import { withKv } from "./client.ts";
+import { saidOfWaiting } from "./waited.ts";
 
 /** The flags of `covey kv elect`. */
 export interface ElectFlags extends NodeFlags {
@@ -36,7 +38,9 @@ export async function elect(
       if (value === undefined) await observe(this, flags, kv, name, interrupt);
       else await campaign(this, flags, kv, name, value, interrupt);
     } catch (error) {
-      if (!interrupt.signal.aborted || CoveyError.from(error).code !== Code.canceled) throw error;
+      if (!interrupt.signal.aborted || CoveyError.from(error).code !== Code.canceled) {
+        throw saidOfWaiting(error, "the election was not won", flags.timeout);
+      }
       // Looking on has no end of its own; a candidate that was not elected has failed.
       if (value !== undefined) this.exitWith(interrupt.exitCode);
     }
@@ -77,8 +81,14 @@ async function observe(
   name: string,
   interrupt: Interrupt,
 ): Promise<void> {
-  for await (const entry of kv.election(name).observe({ signal: interrupt.signal })) {
-    if (flags.json) await context.printJson({ event: "elected", ...entryObject(entry) });
-    else await printEntry(context, entry, {});
+  using output = new OutputWatch(context.runtime.host);
+  const signal = AbortSignal.any([interrupt.signal, output.signal]);
+  try {
+    for await (const entry of kv.election(name).observe({ signal })) {
+      if (flags.json) await context.printJson({ event: "elected", ...entryObject(entry) });
+      else await printEntry(context, entry, {});
+    }
+  } finally {
+    output.signal.throwIfAborted();
   }
 }

@@ -10,6 +10,7 @@ import { aborted, Interrupt } from "../interrupt.ts";
 import { bytesField, printLines, shownBytes } from "./bytes.ts";
 import { withKv } from "./client.ts";
 import { runCommand } from "./command.ts";
+import { saidOfWaiting } from "./waited.ts";
 
 /** The flags of `covey kv lock`. */
 export interface LockFlags extends NodeFlags {
@@ -50,7 +51,9 @@ async function take(
       ...(flags.ttl === undefined ? {} : { ttlMs: flags.ttl }),
     });
   } catch (error) {
-    if (!interrupt.signal.aborted || CoveyError.from(error).code !== Code.canceled) throw error;
+    if (!interrupt.signal.aborted || CoveyError.from(error).code !== Code.canceled) {
+      throw saidOfWaiting(error, "the lock was not acquired", flags.timeout);
+    }
     context.exitWith(interrupt.exitCode);
     return undefined;
   }

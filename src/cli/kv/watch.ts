@@ -8,6 +8,7 @@ import type { CliContext } from "../context.ts";
 import { UsageError } from "../exit.ts";
 import type { NodeFlags } from "../flags.ts";
 import { Interrupt } from "../interrupt.ts";
+import { OutputWatch } from "../output_watch.ts";
 import { entryObject, printLines, type ShowFlags, shownBytes } from "./bytes.ts";
 import { askKv } from "./client.ts";
 import { runCommand } from "./command.ts";
@@ -38,9 +39,12 @@ export async function watch(
   }
   const keys = selectKeys(key, flags);
   using interrupt = new Interrupt(this.runtime.host);
+  using output = new OutputWatch(this.runtime.host);
+  // What a command does is not for a reader alone.
+  const ends = command.length === 0 ? [interrupt.signal, output.signal] : [interrupt.signal];
   await askKv(this, flags, async (kv) => {
     await using watch = kv.watch(keys, {
-      signal: interrupt.signal,
+      signal: AbortSignal.any(ends),
       previous: flags["prev-kv"] ?? false,
       ...(flags.rev === undefined ? {} : { from: flags.rev }),
     });
@@ -51,6 +55,7 @@ export async function watch(
         if (interrupt.signal.aborted) return;
       }
     } catch (error) {
+      if (command.length === 0) output.signal.throwIfAborted();
       if (interrupt.signal.aborted && CoveyError.from(error).code === Code.canceled) return;
       if (!(error instanceof CompactedError)) throw error;
       throw new CoveyError(

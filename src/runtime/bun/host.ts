@@ -9,6 +9,7 @@ import { spawn } from "./child.ts";
 import { Collector } from "./collector.ts";
 import { bunEngine } from "./engine.ts";
 import { netError } from "./error.ts";
+import { onStdoutClosed } from "./output_closed.ts";
 
 /** This process. */
 export function createHost(descriptorsMax: number): Host {
@@ -45,6 +46,7 @@ export function createHost(descriptorsMax: number): Host {
     descriptorsMax,
     isTerminal: (stream) => process[stream].isTTY === true,
     stdout: (text) => stdout.write(text),
+    onStdoutClosed,
     stderr: writeStderr,
     stdin: readStdin,
     spawn,
