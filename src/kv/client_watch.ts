@@ -53,7 +53,9 @@ export class ClientWatch implements KvWatch {
       filters,
       prevKv: options.previous ?? false,
       fragment: true,
-      progressNotify: this.#tellsProgress,
+      // What is not told on is learned all the same: who knows how far a quiet watch has come asks
+      // another node for what is still there, and not for what was compacted meanwhile.
+      progressNotify: true,
       watchId: 1n,
     };
     const signals = [this.#abort.signal, calls.closing];
@@ -177,6 +179,8 @@ export class ClientWatch implements KvWatch {
     }
     if (response.fragment || this.#repeated > 0) return taken;
     if (this.#told > 0) {
+      // It is about what was before.
+      if (response.events.length === 0 && revision < this.#next) return taken;
       // That revision is complete: an answer without events may be what says so.
       this.#next++;
       this.#told = 0;

@@ -233,6 +233,7 @@ export class KvModule implements KvParts, GroupObserver {
 
   applied(entry: MachineEntry, result: KvResult): void {
     this.hub.applied();
+    if (result.kind === "compact") this.hub.compacted();
     this.health.applied(result);
     this.leases.applied(entry, result);
     this.#upkeep.applied(result);
@@ -258,11 +259,18 @@ export class KvModule implements KvParts, GroupObserver {
 
   leader(leader: LeaderHint | undefined): void {
     this.health.leader(leader);
-    this.#isLeaderless = false;
-    this.#leaderless?.cancel();
-    this.#leaderless = leader === undefined && !this.stopping.aborted
-      ? this.clock.timer(this.settings.leaderlessMs, leaderlessForLong, this)
-      : undefined;
+    if (leader !== undefined) {
+      this.#isLeaderless = false;
+      this.#leaderless?.cancel();
+      this.#leaderless = undefined;
+    } else if (!this.#isLeaderless && !this.stopping.aborted) {
+      // Further terms without a leader give no more time.
+      this.#leaderless ??= this.clock.timer(
+        this.settings.leaderlessMs,
+        leaderlessForLong,
+        this,
+      );
+    }
   }
 
   /** Public only for the timer. */

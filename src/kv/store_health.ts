@@ -58,7 +58,10 @@ export class StoreHealth {
     return `the store is behind: ${committed - applied} entries are committed and not applied`;
   }
 
-  /** Nobody has led for as long as an election takes. */
+  /**
+   * Nobody has led for as long as an election takes. A replica that hears nothing any more knows
+   * that within two election timeouts, and says so here within three.
+   */
   get isLeaderMissing(): boolean {
     return this.#isLeaderMissing;
   }
@@ -77,14 +80,14 @@ export class StoreHealth {
   }
 
   leader(leader: LeaderHint | undefined): void {
-    this.#missing?.cancel();
-    this.#missing = undefined;
     if (leader !== undefined) {
+      this.#missing?.cancel();
+      this.#missing = undefined;
       this.#isLeaderMissing = false;
       this.changed();
     } else if (!this.#isLeaderMissing && this.#group !== undefined) {
-      // A change of leaders is no failure.
-      this.#missing = this.#clock.timer(this.#group.electionTimeoutMs, leaderMissing, this);
+      // A change of leaders is no failure; a term in which nobody was elected gives no more time.
+      this.#missing ??= this.#clock.timer(this.#group.electionTimeoutMs, leaderMissing, this);
     }
   }
 

@@ -26,8 +26,11 @@ export class Upkeep {
   readonly #clock: Clock;
   #entries = 0;
   #leading = false;
-  /** The configured limits are seen to once; what an operator changes afterwards holds. */
-  #limitsSeen = false;
+  /**
+   * The limits when this node began to lead, until the configured ones are seen to, which is once:
+   * what anybody else changes while it leads holds.
+   */
+  #limitsFound: KvLimits | undefined = undefined;
   #proposing = false;
   #retry: Timer | undefined = undefined;
   #cleaning: Timer | undefined = undefined;
@@ -48,7 +51,7 @@ export class Upkeep {
 
   led(leading: boolean): void {
     this.#leading = leading;
-    this.#limitsSeen = false;
+    this.#limitsFound = leading ? this.#parts.machine.limits : undefined;
     if (leading) this.#look();
     else {
       this.#retry?.cancel();
@@ -76,9 +79,11 @@ export class Upkeep {
 
   #wanted(): Command | undefined {
     const { machine, settings } = this.#parts;
-    const limits = this.#limitsSeen ? undefined : differing(settings.limits, machine.limits);
-    if (limits !== undefined) return { kind: "configure", limits };
-    this.#limitsSeen = true;
+    if (this.#limitsFound !== undefined) {
+      const limits = differing(settings.limits, this.#limitsFound, machine.limits);
+      if (limits !== undefined) return { kind: "configure", limits };
+      this.#limitsFound = undefined;
+    }
     const revision = compactionDue(machine, settings.compaction);
     return revision === undefined ? undefined : { kind: "compact", revision };
   }
@@ -89,7 +94,9 @@ export class Upkeep {
     try {
       const result = await commands.propose(command, undefined, { leaderOnly: true });
       if (command.kind === "compact" && result.kind === "compact") counters.autoCompactions++;
-      if (command.kind === "configure" && result.kind === "done") {
+      if (command.kind === "configure") {
+        commands.expect(result, "done");
+        this.#limitsFound = undefined;
         logger.info("the store's limits are as configured", { ...command.limits });
       }
     } catch (error) {
@@ -115,13 +122,14 @@ export class Upkeep {
   }
 }
 
-/** The wanted limits that are not in force; undefined when all are. */
+/** The wanted limits that are not in force and that nobody has changed; undefined for none. */
 function differing(
   wanted: Partial<KvLimits>,
+  found: KvLimits,
   present: KvLimits,
 ): Partial<KvLimits> | undefined {
   const names = limitNames.filter((name) =>
-    wanted[name] !== undefined && wanted[name] !== present[name]
+    wanted[name] !== undefined && wanted[name] !== present[name] && found[name] === present[name]
   );
   if (names.length === 0) return undefined;
   return Object.fromEntries(names.map((name) => [name, wanted[name]]));

@@ -29,8 +29,12 @@ export interface HubStream {
   lagFrom(cursor: EventCursor): void;
   /** The machine may be read again, or the hub is further on. */
   proceed(): void;
+  /** So many watches. */
+  readonly size: number;
   /** Tells watches that asked for it that nothing happened. */
   progressTick(): void;
+  /** The same, to those whose clients know of nothing that is not {@link WatchHub.revisionOld}. */
+  tellOld(): void;
   end(error: Error): void;
 }
 
@@ -57,6 +61,9 @@ export interface HubParts {
 
 /** What one turn looks at: a fraction of a millisecond. */
 const changesPerTurn = 512;
+
+/** Watches that are asked in one turn whether what they know is old. */
+const watchesPerLook = 2_048;
 
 /** A change that more watch than can be told in one turn. */
 interface Telling {
@@ -99,6 +106,8 @@ export class WatchHub {
   readonly #visit = (change: Change): boolean => this.#show(change);
   #progress: Timer | undefined = undefined;
   #progressWatches = 0;
+  /** Streams whose watches are still to be asked what they know. */
+  #toTell: HubStream[] = [];
   #restored: (() => void)[] = [];
   #stopped: Error | undefined = undefined;
   /** The events that were made last, with and without what was before. */
@@ -124,6 +133,16 @@ export class WatchHub {
   /** Everything up to this revision was shown. */
   get revisionShown(): number {
     return this.#revision - 1;
+  }
+
+  /**
+   * Below it is the older half of what compactions left. Who watches in silence is told where the
+   * hub is before its place gets there: else a compaction could take what a client that has lost its
+   * stream asks for, of which it missed nothing.
+   */
+  get revisionOld(): number {
+    const { revision, compactRevision } = this.#machine;
+    return compactRevision + Math.floor((revision - compactRevision) / 2);
   }
 
   /** What waits to be sent on all streams. */
@@ -154,6 +173,24 @@ export class WatchHub {
     for (const resolve of this.#restored.splice(0)) resolve();
     this.applied();
     for (const stream of this.#streams) stream.proceed();
+    this.compacted();
+  }
+
+  /** What is old is another part of history. */
+  compacted(): void {
+    if (this.#progressWatches === 0) return;
+    if (this.#toTell.length === 0) this.parts.slices.add({ slice: () => this.#tellOldOnes() });
+    this.#toTell = [...this.#streams];
+  }
+
+  #tellOldOnes(): boolean {
+    for (let left = watchesPerLook; left > 0;) {
+      const stream = this.#toTell.pop();
+      if (stream === undefined) return false;
+      left -= stream.size;
+      if (this.#streams.has(stream)) stream.tellOld();
+    }
+    return this.#toTell.length > 0;
   }
 
   /** Resolves when the machine may be read. */
@@ -370,6 +407,7 @@ export class WatchHub {
     this.#stopped = error;
     this.#progress?.cancel();
     this.#progress = undefined;
+    this.#toTell = [];
     this.parts.slices.remove(this);
     for (const stream of [...this.#streams]) stream.end(error);
     this.endWaits(error);

@@ -105,6 +105,7 @@ export class Outbox {
       if (watcher.fragmentOf === 0) group.open.push(watcher);
     }
     watcher.quiet = false;
+    watcher.known = change.revision - 1;
     open.revision = change.revision;
     open.events.push(this.#parts.wire(event, previous));
     open.bytes += bytes;

@@ -76,6 +76,10 @@ export class WatchStream
     void this.#listen(requests);
   }
 
+  get size(): number {
+    return this.#watchers.size;
+  }
+
   get live(): { readonly size: number } {
     return this.#live.watchers;
   }
@@ -297,13 +301,30 @@ export class WatchStream
   progressTick(): void {
     for (const watcher of this.#watchers.values()) {
       if (!watcher.options.progress) continue;
-      if (watcher.quiet && watcher.live && this.#lag === undefined && !this.#outbox.full) {
-        const watchId = BigInt(watcher.options.id);
-        this.#control({ watchId }, this.#hub.revisionShown);
-      }
+      if (watcher.quiet) this.#tellProgressOf(watcher);
       watcher.quiet = true;
     }
     this.#woken();
+  }
+
+  tellOld(): void {
+    for (const watcher of this.#watchers.values()) {
+      if (this.#isOld(watcher)) this.#tellProgressOf(watcher);
+    }
+    this.#woken();
+  }
+
+  /** The next compactions may take the place at which its client would go on elsewhere. */
+  #isOld({ options, known }: Watcher): boolean {
+    return options.progress && known < this.#hub.revisionOld;
+  }
+
+  /** What says that all of a revision was told must not stand in the middle of one. */
+  #tellProgressOf(watcher: Watcher): void {
+    if (!watcher.live || this.#lag !== undefined || this.#outbox.full) return;
+    if (watcher.open !== undefined || watcher.fragmentOf !== 0) return;
+    watcher.known = this.#hub.revisionShown;
+    this.#control({ watchId: BigInt(watcher.options.id) }, watcher.known);
   }
 
   // -- live -----------------------------------------------------------------------------------
@@ -415,6 +436,7 @@ export class WatchStream
       group.watchers.delete(watcher);
       this.#live.watchers.add(watcher);
       this.#hub.attach(watcher);
+      if (this.#isOld(watcher)) this.#tellProgressOf(watcher);
     }
     const open = group.open.splice(0);
     for (const watcher of open) {

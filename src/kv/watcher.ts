@@ -55,10 +55,13 @@ export class Watcher implements WatchTarget {
   queued: Outgoing | undefined = undefined;
   /** Nothing was told since the last look. */
   quiet = false;
+  /** Its client lacks nothing up to this revision, and knows so. */
+  known: number;
 
   constructor(owner: WatcherOwner, options: WatchOptions) {
     this.owner = owner;
     this.options = options;
+    this.known = options.from - 1;
   }
 
   changed(change: ToldChange): void {

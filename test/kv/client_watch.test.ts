@@ -4,8 +4,11 @@ import { test } from "node:test";
 import { Code, CoveyError } from "../../src/base/error.ts";
 import { Prng } from "../../src/base/prng.ts";
 import { CompactedError } from "../../src/kv/client_error.ts";
+import type { KvClient } from "../../src/kv/client.ts";
+import { Watch } from "../../src/gen/covey/kv/v1/kv_pb.ts";
 import type { KvWatch, KvWatchEvent } from "../../src/kv/client_types.ts";
 import { turns } from "../ttrpc/support/memory_net.ts";
+import { key, RawWatch, show as showRaw } from "./raw_watch.ts";
 import { FakeCluster, settle } from "./support.ts";
 
 function show(event: KvWatchEvent): string {
@@ -258,4 +261,75 @@ test("random losses, restores, large revisions: every event once and in order", 
   }
   assert.ok(losses > 50, `${losses} losses`);
   await turns();
+});
+
+/** What the watch can no longer be told: everything there was. */
+async function forget(cluster: FakeCluster, kv: KvClient): Promise<number> {
+  for (let at = 0; at < 3; at++) await settle(cluster, kv.put("other", `${at}`));
+  const { revision } = await settle(cluster, kv.put("other", "last"));
+  await settle(cluster, kv.compact(revision));
+  return revision;
+}
+
+test("a quiet watch is told how far it is before a compaction, and goes on behind that", async () => {
+  const cluster = new FakeCluster({ nodes: 2 });
+  const kv = cluster.client();
+  await kv.put("k", "0");
+  const watch = kv.watch("k", { from: 2 });
+  assert.deepEqual(await take(cluster, watch, 1), ["put k=0@2"]);
+  const next = watch.next();
+  const compacted = await forget(cluster, kv);
+  await cluster.manual.advance(20);
+  assert.equal(watch.revision, compacted);
+  const error = new CoveyError(Code.unavailable, "the connection was lost");
+  for (const { module } of cluster.nodes) module.hub.endWhere(() => true, error);
+  const { revision } = await settle(cluster, kv.put("k", "1"));
+  assert.equal(show((await settle(cluster, next)).value as KvWatchEvent), `put k=1@${revision}`);
+  watch.close();
+  await cluster.close();
+});
+
+test("a quiet watch that came back is told how far it is, where half of history is behind it", async () => {
+  const cluster = new FakeCluster({ nodes: 2 });
+  const kv = cluster.client();
+  const watch = kv.watch("k");
+  await watch.ready;
+  const next = watch.next();
+  for (let at = 0; at < 10; at++) await settle(cluster, kv.put("other", `${at}`));
+  assert.equal(watch.revision, 1, "nothing was compacted: it was not told");
+  const cut = (): void => {
+    const error = new CoveyError(Code.unavailable, "the connection was lost");
+    for (const { module } of cluster.nodes) module.hub.endWhere(() => true, error);
+  };
+  cut();
+  await cluster.manual.advance(500);
+  assert.equal(watch.revision, 11, "the node that it found told it");
+  // It is away while everything is compacted that it was told of.
+  cut();
+  await settle(cluster, kv.compact(11));
+  const { revision } = await settle(cluster, kv.put("k", "1"));
+  assert.equal(show((await settle(cluster, next)).value as KvWatchEvent), `put k=1@${revision}`);
+  watch.close();
+  await cluster.close();
+});
+
+test("watches that asked for no progress, or know enough, are not told at a compaction", async () => {
+  const cluster = new FakeCluster();
+  const kv = cluster.client();
+  const raw = new RawWatch(cluster.nodes[0].local(Watch));
+  await raw.created({ ...key("k"), watchId: 1n });
+  await raw.created({ ...key("k"), watchId: 2n, progressNotify: true });
+  for (let at = 0; at < 10; at++) await settle(cluster, kv.put("other", `${at}`));
+  await settle(cluster, kv.compact(6));
+  const { watchId, header, events } = await settle(cluster, raw.next());
+  assert.deepEqual([watchId, header?.revision, events], [2n, 11n, []]);
+  await settle(cluster, kv.compact(7));
+  await cluster.manual.advance(20);
+  await settle(cluster, kv.put("k", "1"));
+  for (const id of [1n, 2n]) {
+    const { watchId, events } = await settle(cluster, raw.next());
+    assert.deepEqual([watchId, events.map((event) => showRaw(event))], [id, ["put k=1@12"]]);
+  }
+  await raw.leave();
+  await cluster.close();
 });

@@ -212,6 +212,57 @@ test("the leader sees to the configured limits, again and again", async () => {
   await cluster.close();
 });
 
+test("nodes of different configuration: each leader says its own once, and an operator is not overruled", async () => {
+  const quotas = [1_000_000, 2_000_000];
+  const cluster = new FakeCluster({
+    nodes: 2,
+    optionsOf: (at) => ({ limits: { databaseBytesMax: quotas[at], keyBytesMax: 100 } }),
+  });
+  const kv = cluster.client({ sessions: "single" });
+  const { machine } = cluster.nodes[0].module;
+  const rest = async (): Promise<void> => {
+    for (let rounds = 0; rounds < 5; rounds++) await cluster.manual.advance(1_100);
+  };
+  const limits = (): number[] => [machine.limits.databaseBytesMax, machine.limits.keyBytesMax];
+  await rest();
+  for (const at of [1, 0, 1]) {
+    const entries = cluster.log.length;
+    cluster.elect(at);
+    await rest();
+    assert.deepEqual(limits(), [quotas[at], 100]);
+    assert.equal(cluster.log.length, entries + 2, "a term's first entry, and one of the limits");
+  }
+  // It is applied, its leader does not hear of that, and an operator changes it before the retry.
+  cluster.faults.answersLost = 1;
+  cluster.elect(0);
+  await turns();
+  assert.deepEqual(limits(), [quotas[0], 100]);
+  await kv.setLimits({ databaseBytesMax: 3_000_000 });
+  let entries = cluster.log.length;
+  await rest();
+  assert.deepEqual(limits(), [3_000_000, 100]);
+  assert.equal(cluster.log.length, entries);
+  // Both at the same time: the log's order says who was last, and it stays so.
+  cluster.faults.held = true;
+  cluster.elect(1);
+  const changed = kv.setLimits({ databaseBytesMax: 4_000_000 });
+  await turns();
+  entries = cluster.log.length;
+  cluster.release();
+  await settle(cluster, changed);
+  await rest();
+  assert.deepEqual(limits(), [4_000_000, 100]);
+  assert.equal(cluster.log.length, entries + 2);
+  // A change of something else leaves the leader its say.
+  cluster.faults.refused = 1;
+  cluster.elect(0);
+  await turns();
+  await kv.setLimits({ leasesMax: 7 });
+  await rest();
+  assert.deepEqual([...limits(), machine.limits.leasesMax], [quotas[0], 100, 7]);
+  await cluster.close();
+});
+
 test("limits that would lock everybody out stop the start", () => {
   for (const limits of [{ requestBytesMax: 10 }, { leasesMax: 0 }, { sessionsMax: 1.5 }]) {
     assert.throws(() => settingsOf({ limits }), (error) => {

@@ -51,6 +51,8 @@ export interface ClusterOptions {
   readonly net?: Net;
   readonly address?: () => Address;
   readonly options?: KvModuleOptions;
+  /** Of one node, in place of the others'. */
+  readonly optionsOf?: (at: number) => KvModuleOptions;
   readonly logger?: Logger;
 }
 
@@ -168,7 +170,7 @@ export class FakeNode {
       clock: cluster.clock,
       random: cluster.random,
       logger: cluster.options.logger ?? silentLogger,
-      options: cluster.options.options,
+      options: cluster.options.optionsOf?.(at) ?? cluster.options.options,
       nodeName: `node-${at + 1}`,
       version: "0.0.0",
     });

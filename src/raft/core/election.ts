@@ -199,11 +199,16 @@ export function resignAsRemoved(replica: Replica): void {
 export function forgetLeader(replica: Replica): boolean {
   if (replica.isLeader || replica.options.readMode === ReadMode.lease) return false;
   if (replica.leader === noReplica) return false;
+  loseLeader(replica);
+  return true;
+}
+
+/** Who leads is not known any more; nothing else changes. */
+export function loseLeader(replica: Replica): void {
   replica.leader = noReplica;
   for (const request of replica.reads.clear(replica.id)) {
     replica.dropped.push({ kind: "read", request, reason: DropReason.leaderChanged });
   }
-  return true;
 }
 
 const noData = new Uint8Array(0);

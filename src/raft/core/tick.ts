@@ -1,10 +1,11 @@
 /** Time passes. */
-import { campaign, Cause, resign } from "./election.ts";
+import { campaign, Cause, loseLeader, resign } from "./election.ts";
 import { broadcastHeartbeat } from "./heartbeats.ts";
 import { maybeAutoLeave } from "./membership.ts";
 import { expireReads } from "./read_index.ts";
 import type { Replica } from "./replica.ts";
 import { tickTransfer } from "./transfer.ts";
+import { noReplica } from "./types.ts";
 
 /** `count`: of whoever ticks several replicas, so that their heartbeats fall on the same ticks. */
 export function tick(replica: Replica, count?: number): void {
@@ -16,6 +17,16 @@ export function tick(replica: Replica, count?: number): void {
   else if (replica.electionElapsed >= replica.randomElectionTicks + patienceTicks(replica)) {
     campaign(replica, Cause.timeout);
   }
+  if (isLeaderSilent(replica)) loseLeader(replica);
+}
+
+/**
+ * Whoever campaigns knows of no leader. A learner never does, nor a voter while something stands
+ * against it: cut off, they would take the old leader for the present one for ever.
+ */
+function isLeaderSilent(replica: Replica): boolean {
+  return !replica.isLeader && replica.leader !== noReplica &&
+    replica.electionElapsed >= 2 * replica.options.electionTicks;
 }
 
 /**

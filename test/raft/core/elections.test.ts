@@ -171,6 +171,41 @@ test("case 14: a voter votes even if it does not know yet that it is one", () =>
   assert.equal(cluster.host(2).status.isVoter, true);
 });
 
+test("who cannot campaign forgets a leader that is silent, and knows it again when it speaks", () => {
+  const electionTicks = 10;
+  const cluster = new Cluster({ voters: [1, 2, 3], learners: [4], options: { electionTicks } });
+  cluster.elect(1);
+  cluster.tick(3);
+  const leaders = (): number[] => [3, 4].map((id) => cluster.host(id).status.leader);
+  const known = (): void => {
+    assert.deepEqual(leaders(), [1, 1]);
+    assert.equal(cluster.host(1).status.role, "leader");
+  };
+  known();
+  // A voter whose disk hangs may not campaign either.
+  cluster.propose(1, "a");
+  cluster.stallDisk(3);
+  cluster.tick(3);
+  cluster.isolate(3, 4);
+  cluster.cut(3, 4);
+  cluster.cut(4, 3);
+  cluster.tick(electionTicks - 1, 3, 4);
+  known();
+  cluster.tick(electionTicks + 1, 3, 4);
+  assert.deepEqual(leaders(), [0, 0]);
+  cluster.tick(10 * electionTicks, 3, 4);
+  assert.deepEqual(leaders(), [0, 0]);
+  const term = cluster.host(4).status.term;
+  cluster.heal();
+  cluster.resumeDisk(3);
+  cluster.tick(electionTicks);
+  const leader = cluster.waitForLeader();
+  cluster.tick(electionTicks);
+  assert.deepEqual(leaders(), [leader.id, leader.id]);
+  assert.equal(cluster.host(4).status.term, term, "nobody campaigned");
+  cluster.assertConverged(1, 2, 3, 4);
+});
+
 test("case 22: a candidate stuck at a higher term comes back under check-quorum", () => {
   const cluster = new Cluster({ options: { preVote: false } });
   cluster.elect(1);
