@@ -171,8 +171,10 @@ export interface RpcOptions {
    */
   readonly keepalive_timeout?: number | string;
   /**
-   * Time that calls in flight get to finish when the node stops. Default: "10s". Allowed: a
-   * duration with its unit from "1ms" to "1h", or "0s" for none. A number counts milliseconds.
+   * Time that calls in flight get to finish, and other nodes to take over what this one leads, when
+   * the node stops. With none it stops at once, and the others elect a leader when they notice.
+   * Default: "10s". Allowed: a duration with its unit from "1ms" to "1h", or "0s" for none. A
+   * number counts milliseconds.
    */
   readonly drain_timeout?: number | string;
   /**

@@ -211,7 +211,9 @@ export const keysSchema = z.strictObject({
       most: "1h",
     }),
     drain_timeout: duration({
-      doc: "Time that calls in flight get to finish when the node stops.",
+      doc: "Time that calls in flight get to finish, and other nodes to take over what this one " +
+        "leads, when the node stops. With none it stops at once, and the others elect a leader when " +
+        "they notice.",
       default: "10s",
       least: "1ms",
       most: "1h",

@@ -125,7 +125,11 @@ export interface RpcConfig {
   readonly keepalive_interval: number;
   /** Time for that answer; without one the connection is closed. Milliseconds. */
   readonly keepalive_timeout: number;
-  /** Time that calls in flight get to finish when the node stops. Milliseconds. */
+  /**
+   * Time that calls in flight get to finish, and other nodes to take over what this one leads, when
+   * the node stops. With none it stops at once, and the others elect a leader when they notice.
+   * Milliseconds.
+   */
   readonly drain_timeout: number;
   /**
    * A peer that stops in the middle of a frame, or does not read what it is sent, is closed after

@@ -4,17 +4,14 @@
  */
 import { Code, CoveyError } from "../base/error.ts";
 import type { Clock } from "../runtime/port.ts";
-import type { GroupOfAny } from "./group_types.ts";
+import type { SpaceHost } from "./low_space.ts";
 import { handOver } from "./successor.ts";
 
-/** How often it is looked whether anything is under way yet. */
-const lookMs = 5;
 /** How long leaders look for successors. */
 const handOverMs = 2_000;
 
-export interface DrainHost {
+export interface DrainHost extends SpaceHost {
   readonly clock: Clock;
-  readonly groups: readonly GroupOfAny[];
 }
 
 export class Drain {
@@ -34,29 +31,23 @@ export class Drain {
       : undefined;
   }
 
-  /** Resolves when nothing is under way and nothing is led here, or when the time is over. */
+  /**
+   * Resolves when nothing is under way and nothing is led here, or when the time is over. With none
+   * at all nothing is handed over either: the others notice that this node is gone.
+   */
   async run(limitMs: number): Promise<void> {
-    const { clock, groups } = this.#host;
     this.#begun = true;
-    const fromMs = clock.monotonicMs();
-    const untilMs = fromMs + limitMs;
-    // What cannot be committed now must not take the time that a successor needs.
-    await this.#settled(fromMs + limitMs / 2);
-    await handOver(groups, clock, Math.min(handOverMs, untilMs - clock.monotonicMs()));
-    // What waited for the hand-over is asked of the next leader.
-    await this.#settled(untilMs);
-  }
-
-  async #settled(untilMs: number): Promise<void> {
+    if (limitMs <= 0) return;
     const { clock } = this.#host;
-    while (this.#isBusy && clock.monotonicMs() < untilMs) {
-      await new Promise<void>((resolve) => clock.timer(lookMs, () => resolve(), undefined));
-    }
+    const untilMs = clock.monotonicMs() + limitMs;
+    // What cannot be committed now must not take the time that a successor needs.
+    await this.#settled(limitMs / 2);
+    await handOver(this.#host, clock, Math.min(handOverMs, untilMs - clock.monotonicMs()));
+    // What waited for the hand-over is asked of the next leader.
+    await this.#settled(untilMs - clock.monotonicMs());
   }
 
-  get #isBusy(): boolean {
-    return this.#host.groups.some(({ stopped, pending }) =>
-      stopped === undefined && pending.proposals + pending.reads > 0
-    );
+  async #settled(limitMs: number): Promise<void> {
+    await Promise.all(this.#host.groups.map((group) => group.when(() => group.isIdle, limitMs)));
   }
 }

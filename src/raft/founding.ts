@@ -22,6 +22,7 @@ import {
 } from "../gen/covey/raft/v1/transport_pb.ts";
 import { clusterIdOf, type ClusterRecord } from "./cluster_record.ts";
 import { fromWire, type Member } from "./members.ts";
+import { RareLog } from "./rare_log.ts";
 
 /** Between two rounds of questions. */
 const roundMs = 250;
@@ -30,10 +31,6 @@ const waitingRoundMs = 5_000;
 const questionMs = 2_000;
 /** A start in which everybody is there says nothing; after so many rounds it is said who is not. */
 const silentRounds = 8;
-/** The same sentence is not written into the log again before. */
-const sayAgainMs = 3_600_000;
-/** Sentences that are remembered for that. */
-const saidMax = 64;
 
 export interface FoundingParts {
   readonly clock: Clock;
@@ -65,8 +62,7 @@ export class Founding {
   #wake: (() => void) | undefined = undefined;
   /** Of each address, why the last question had no answer. */
   readonly #silence = new Map<string, string>();
-  /** When each sentence was written into the log. */
-  readonly #said = new Map<string, number>();
+  readonly #log: RareLog;
   #rounds = 0;
   /** What an operator has to see to, found in the present round of questions and in the last one. */
   #obstacle: string | undefined = undefined;
@@ -74,6 +70,7 @@ export class Founding {
 
   constructor(parts: FoundingParts) {
     this.#parts = parts;
+    this.#log = new RareLog(parts.clock, parts.logger);
     this.#record = parts.promised;
     this.#found.set(parts.self.nodeId, parts.self);
   }
@@ -157,6 +154,8 @@ export class Founding {
         this.#at.set(addresses[at], answer.self.nodeId);
         if (this.#parts.expect > 0) this.#toldOf(answer.founders.map(fromWire));
       }
+      // A promise that is made after an invitation was taken would bind it to two clusters.
+      if (this.#stopped) return undefined;
       if (this.#foreign === undefined) {
         if (this.#record === undefined) await this.#tryToAgree();
         if (this.#isAgreed()) return this.#record;
@@ -218,9 +217,17 @@ export class Founding {
     }
     const record = this.#record;
     if (record === undefined) return;
-    const same = complete && sameSet(known, record.founders.map((one) => one.nodeId));
+    const promised = record.founders.map((one) => one.nodeId);
+    const same = complete && sameSet(known, promised);
     if (same) this.#agreed.add(nodeId);
     else this.#agreed.delete(nodeId);
+    if (!complete || same || !promised.includes(nodeId)) return;
+    this.#complain(
+      `node ${name} has agreed to found a cluster of ${known.length} nodes that is not the one of ` +
+        `${promised.length} that this node has agreed to: give all of them the same cluster.join ` +
+        "and cluster.expect; to give an agreement up, stop the node and remove cluster.json from " +
+        "its data directory",
+    );
   }
 
   /** Another founder knows these. What was heard from a node itself counts more. */
@@ -303,16 +310,8 @@ export class Founding {
     this.#say("error", "the cluster cannot be founded like this", why);
   }
 
-  /** A node may wait for days, on a disk that wears. */
   #say(level: "info" | "warning" | "error", message: string, why: string): void {
-    const { clock, logger } = this.#parts;
-    const nowMs = clock.monotonicMs();
-    const saidMs = this.#said.get(why);
-    if (this.#stopped || (saidMs !== undefined && nowMs - saidMs < sayAgainMs)) return;
-    this.#said.delete(why);
-    if (this.#said.size >= saidMax) this.#said.delete([...this.#said.keys()][0]);
-    this.#said.set(why, nowMs);
-    logger[level](message, { why });
+    if (!this.#stopped) this.#log.say(level, message, { why });
   }
 
   #pause(ms: number): Promise<void> {

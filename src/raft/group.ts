@@ -153,13 +153,12 @@ export class Group<Result> extends GroupFront<Result> {
 
   /** It leads, nobody else takes part, and nobody waits for anything. */
   get isAtRest(): boolean {
-    return this.#leading && this.members.all.length === 1 && this.requests.size === 0 &&
-      this.requests.barriers.size === 0;
+    return this.#leading && this.members.all.length === 1 && this.isIdle;
   }
 
   /** See {@link RaftNode.calmTicks}; nothing here waits for time to pass. */
   get calmTicks(): number {
-    return this.requests.size + this.requests.barriers.size > 0 ? 1 : this.#node.calmTicks;
+    return this.isIdle ? this.#node.calmTicks : 1;
   }
 
   /** This replica id was given out, and taken back. */
@@ -258,6 +257,7 @@ export class Group<Result> extends GroupFront<Result> {
     ) {
       this.#host.schedule(this);
     }
+    this.changed();
   }
 
   clockJumped(): void {
@@ -328,6 +328,7 @@ export class Group<Result> extends GroupFront<Result> {
       this.#applier.run();
     }
     if (this.#node.hasCommitNews) this.#news.wait();
+    this.changed();
   }
 
   /** Ends it; whoever waits, or asks later, is told the reason. */
@@ -410,7 +411,6 @@ export class Group<Result> extends GroupFront<Result> {
       this.#host.logger.info("there is no leader", { group: this.id, term: leadership.term });
     }
     this.events.leader(leader);
-    if (leader !== undefined) this.events.leaderIsKnown();
   }
 
   // -------------------------------------------------------------------------------------------

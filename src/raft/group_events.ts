@@ -5,11 +5,21 @@ import type { Clock, Subscription } from "../runtime/port.ts";
 import type { Entry, LogIndex } from "./core/types.ts";
 import type { GroupObserver, LeaderHint } from "./group_types.ts";
 
+/** Until it is so. */
+interface Wait {
+  readonly isSo: () => boolean;
+  readonly end: () => void;
+}
+
 export class GroupEvents<Result> {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #observers = new Set<GroupObserver<Result>>();
-  #leaderWaiters = new Set<() => void>();
+  /** Those who wait for something to be so. */
+  readonly #waits = new Set<Wait>();
+  /** How often there was a leader anew. */
+  #leaders = 0;
+  #isClosed = false;
   /** Of those who wait for entries. */
   readonly #ends = new Set<(error: CoveyError) => void>();
 
@@ -47,6 +57,7 @@ export class GroupEvents<Result> {
 
   leader(leader: LeaderHint | undefined): void {
     this.#tell((observer) => observer.leader?.(leader));
+    if (leader !== undefined) this.#leaders++;
   }
 
   stopped(error: CoveyError): void {
@@ -64,32 +75,43 @@ export class GroupEvents<Result> {
     }
   }
 
-  /** There is a leader, or there will be none here: whoever waits looks again. */
-  leaderIsKnown(): void {
-    const waiters = this.#leaderWaiters;
-    this.#leaderWaiters = new Set();
-    for (const wake of waiters) wake();
+  /** Something happened: whoever waits looks whether it is so now. After every turn and tick. */
+  changed(): void {
+    for (const { isSo, end } of this.#waits) if (isSo()) end();
   }
 
-  /** Those who wait for a change of the leader. */
+  /** Those who wait for something to be so. */
   get waiting(): number {
-    return this.#leaderWaiters.size;
+    return this.#waits.size;
   }
 
-  /** Resolves at the next change of the leader, when the time is over, or when the signal fires. */
-  leaderChanged(timeoutMs: number, signal?: AbortSignal): Promise<void> {
-    if (signal?.aborted) return Promise.resolve();
+  /**
+   * Resolves as soon as it is so, at the group's end, when the time is over (Infinity: never), or
+   * when the signal fires: which of these it was is for the caller to see.
+   */
+  when(isSo: () => boolean, timeoutMs: number, signal?: AbortSignal): Promise<void> {
+    const isOver = this.#isClosed || signal?.aborted === true || timeoutMs <= 0;
+    if (isOver || isSo()) return Promise.resolve();
     return new Promise((resolve) => {
-      const wake = (): void => {
-        timer.cancel();
-        signal?.removeEventListener("abort", wake);
-        this.#leaderWaiters.delete(wake);
+      const end = (): void => {
+        timer?.cancel();
+        signal?.removeEventListener("abort", end);
+        this.#waits.delete(wait);
         resolve();
       };
-      const timer = this.#clock.timer(timeoutMs, wake, undefined);
-      signal?.addEventListener("abort", wake);
-      this.#leaderWaiters.add(wake);
+      const wait = { isSo, end };
+      const timer = timeoutMs === Infinity
+        ? undefined
+        : this.#clock.timer(timeoutMs, end, undefined);
+      signal?.addEventListener("abort", end);
+      this.#waits.add(wait);
     });
+  }
+
+  /** Resolves when there is a leader anew, and when {@link when} does. */
+  leaderChanged(timeoutMs: number, signal?: AbortSignal): Promise<void> {
+    const before = this.#leaders;
+    return this.when(() => this.#leaders !== before, timeoutMs, signal);
   }
 
   /**
@@ -122,7 +144,8 @@ export class GroupEvents<Result> {
 
   /** The group ends, or the node: nobody is to wait any more. */
   close(error: CoveyError): void {
-    this.leaderIsKnown();
+    this.#isClosed = true;
+    for (const { end } of [...this.#waits]) end();
     for (const fail of [...this.#ends]) fail(error);
   }
 }

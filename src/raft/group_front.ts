@@ -24,7 +24,22 @@ export abstract class GroupFront<Result> {
     return this.events.observe(observer);
   }
 
-  /** Resolves at the next change of the leader, when the time is over, or when the signal fires. */
+  /** Nobody waits here for a proposal or a read. */
+  get isIdle(): boolean {
+    return this.requests.isIdle;
+  }
+
+  /** Resolves as soon as it is so; see {@link GroupEvents.when}. */
+  when(isSo: () => boolean, timeoutMs: number, signal?: AbortSignal): Promise<void> {
+    return this.events.when(isSo, timeoutMs, signal);
+  }
+
+  /** Something happened that somebody may wait for. */
+  changed(): void {
+    this.events.changed();
+  }
+
+  /** Resolves when there is a leader anew; see {@link GroupEvents.leaderChanged}. */
   leaderChanged(timeoutMs: number, signal?: AbortSignal): Promise<void> {
     return this.events.leaderChanged(timeoutMs, signal);
   }

@@ -1,7 +1,6 @@
 /** Where groups are placed: decided by the root group's leader, written in its log. */
 import type { MessageInitShape } from "npm:@bufbuild/protobuf@2.17.0";
 import { Code, CoveyError } from "../base/error.ts";
-import type { Clock } from "../runtime/port.ts";
 import type { Status } from "./core/status.ts";
 import type { CreateGroupRequest, GroupSchema } from "../gen/covey/raft/v1/raft_pb.ts";
 import type { GroupOfAny, RequestOptions } from "./group_types.ts";
@@ -11,7 +10,6 @@ import { judged } from "./operator_checks.ts";
 /** Places a group on voters that are there, those first that hold the fewest groups. */
 export async function createGroup(
   root: GroupOfAny,
-  clock: Clock,
   { name, replicas }: Pick<CreateGroupRequest, "name" | "replicas">,
   options: RequestOptions,
 ): Promise<MessageInitShape<typeof GroupSchema>> {
@@ -22,6 +20,12 @@ export async function createGroup(
     );
   }
   await root.barrier(options);
+  if (name === root.name) {
+    throw new CoveyError(
+      Code.alreadyExists,
+      `the group ${name} is the key-value store's: take another name`,
+    );
+  }
   const known = root.members.groups.find((group: GroupRecord) => group.name === name);
   if (known !== undefined) return wireGroup(known);
   // Whoever asks for as many as there are gets those that are there once the leader can tell.
@@ -30,7 +34,6 @@ export async function createGroup(
   const areThere = (status: Status): number => candidatesOf(root, status).length;
   await judged(
     root,
-    clock,
     options,
     (status) =>
       areThere(status) >= wished || (replicas === 0 && status.hasHeard)
@@ -73,6 +76,12 @@ export async function removeGroup(
 ): Promise<void> {
   await root.barrier(options);
   const known = root.members.groups.find((group: GroupRecord) => group.name === name);
+  if (known === undefined && name === root.name) {
+    throw new CoveyError(
+      Code.failedPrecondition,
+      `group ${name} cannot be removed: it has the key-value store, and says which groups there are`,
+    );
+  }
   if (known === undefined) throw new CoveyError(Code.notFound, `there is no group ${name}`);
   await root.command({ kind: "removeGroup", id: known.id }, options);
 }

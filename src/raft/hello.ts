@@ -51,7 +51,8 @@ export function helloProblem(
   if (hello.clusterId !== facts.clusterId) {
     return refuse(
       `node ${hello.name} belongs to cluster ${hello.clusterId || "(none)"}, not to ` +
-        `${facts.clusterId}: check cluster.join on both`,
+        `${facts.clusterId}: check cluster.join on both; to take it in here, stop it, give it an ` +
+        "empty data directory, and add it",
     );
   }
   if (expected !== undefined && hello.nodeId !== expected) {

@@ -12,15 +12,31 @@ export interface SpaceHost {
   peer(nodeId: string): Peer | undefined;
 }
 
+/** Voters whose nodes are there and have room, as far as this node knows. */
+function haveRoom(host: SpaceHost, group: GroupOfAny): number[] {
+  return group.status().configuration.voters.filter((replica) => {
+    if (replica === group.replica) return !host.lowSpace;
+    const peer = peerOf(host, group, replica);
+    return peer !== undefined && peer.connected && !peer.lowSpace;
+  });
+}
+
+function peerOf(host: SpaceHost, group: GroupOfAny, replica: number): Peer | undefined {
+  const nodeId = group.members.get(replica)?.nodeId;
+  return nodeId === undefined ? undefined : host.peer(nodeId);
+}
+
+/** Whether another replica would not take leadership over, by what its node said last. */
+export function declines(host: SpaceHost, group: GroupOfAny, replica: number): boolean {
+  const peer = peerOf(host, group, replica);
+  return peer !== undefined && peer.connected && peer.lowSpace && haveRoom(host, group).length > 0;
+}
+
 /** Hands leadership over, and stands for election after the others, while they have more room. */
 export function leadOrNot(host: SpaceHost): void {
   for (const group of host.groups) {
-    const { configuration, members } = group.status();
-    const better = configuration.voters.filter((replica) => {
-      const nodeId = group.members.get(replica)?.nodeId;
-      const peer = nodeId === undefined ? undefined : host.peer(nodeId);
-      return peer !== undefined && peer.connected && !peer.lowSpace;
-    });
+    const { members } = group.status();
+    const better = haveRoom(host, group);
     const shouldNot = host.lowSpace && better.length > 0;
     group.standAside(shouldNot);
     if (!shouldNot || group.role !== Role.leader) continue;

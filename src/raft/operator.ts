@@ -21,7 +21,13 @@ import type { CallContext, Client, Handlers } from "../ttrpc/service.ts";
 import { type Cluster, rootGroup } from "./cluster.ts";
 import { Role } from "./core/ready.ts";
 import type { Status } from "./core/status.ts";
-import { ChangeType, type Configuration, Transition } from "./core/types.ts";
+import {
+  ChangeType,
+  type Configuration,
+  noReplica,
+  type ReplicaId,
+  Transition,
+} from "./core/types.ts";
 import type { GroupOfAny, RequestOptions } from "./group_types.ts";
 import { createGroup, removeGroup, wireGroup } from "./group_placement.ts";
 import {
@@ -34,6 +40,8 @@ import {
   promotionProblem,
   removalProblem,
   successionProblem,
+  transferProblem,
+  willLead,
 } from "./operator_checks.ts";
 import type { RaftHost } from "./host.ts";
 import { encodeContext, type Member, toWire } from "./members.ts";
@@ -41,12 +49,12 @@ import { bestSuccessor } from "./successor.ts";
 
 /** Says that a call was passed on already. */
 const forwardedKey = "covey-forwarded";
-/** How often a new learner is looked at. */
-const lookMs = 100;
 /** How long a question that can be answered without the leader waits for it. */
 const leaderlessMs = 1_000;
 /** For an addition that came without a deadline. */
 const addMs = 60_000;
+/** How often a transfer is begun, each time for an election timeout. */
+const attemptsMax = 3;
 
 type PeersInit = MessageInitShape<typeof PeersResponseSchema>;
 type PeerInit = NonNullable<PeersInit["peers"]>[number];
@@ -84,7 +92,7 @@ export class Operator {
       promote: (request, context) =>
         this.#atLeader(request.group, context, {
           here: async (group) => {
-            await this.#promote(group, Number(request.replica), context);
+            await this.#promote(group, readReplica(request.replica), context);
             return {};
           },
           there: (client, options) => client.promote(request, options),
@@ -96,7 +104,7 @@ export class Operator {
         }),
       transfer: (request, context) =>
         this.#atLeader(request.group, context, {
-          here: (group) => this.#transfer(group, Number(request.replica), context),
+          here: (group) => this.#transfer(group, readReplica(request.replica), context),
           there: (client, options) => client.transfer(request, options),
         }),
       snapshot: async (request) => {
@@ -106,7 +114,7 @@ export class Operator {
       status: () => this.#status(),
       createGroup: (request, context) =>
         this.#atLeader<MessageInitShape<typeof GroupSchema>>(rootGroup, context, {
-          here: (group) => createGroup(group, this.#clock, request, optionsOf(context)),
+          here: (group) => createGroup(group, request, optionsOf(context)),
           there: (client, options) => client.createGroup(request, options),
         }),
       removeGroup: (request, context) =>
@@ -147,12 +155,19 @@ export class Operator {
     otherwise?(group: GroupOfAny): T;
   }): Promise<T> {
     const group = this.#group(id);
-    // What it knows of the group is of the past.
-    if (group.stopped !== undefined) throw group.stopped;
-    if (group.role === Role.leader) return await run.here(group);
-    if (context.metadata.get(forwardedKey) !== undefined) throw notLeader(group);
+    const isForwarded = context.metadata.get(forwardedKey) !== undefined;
     // What is known without the leader is better than waiting long for it.
     const limitMs = Math.min(leaderlessMs, (context.timeoutMs ?? Infinity) / 2);
+    if (group.stopped !== undefined) {
+      // What it knows of the group is of the past; who took part in it may know more.
+      if (isForwarded || run.otherwise === undefined) throw group.stopped;
+      return await this.#atAnyMember(
+        group,
+        (client) => run.there(client, { metadata: { [forwardedKey]: "1" }, timeoutMs: limitMs }),
+      );
+    }
+    if (group.role === Role.leader) return await run.here(group);
+    if (isForwarded) throw notLeader(group);
     const options = run.otherwise === undefined
       ? optionsOf(context)
       : { ...optionsOf(context), timeoutMs: limitMs };
@@ -169,6 +184,25 @@ export class Operator {
       throw error;
     }
     return await run.here(group);
+  }
+
+  /** Asks the nodes of all others at once: the leader's answers. Rejects with the group's end. */
+  async #atAnyMember<T>(
+    group: GroupOfAny,
+    ask: (client: Client<typeof Raft>) => Promise<T>,
+  ): Promise<T> {
+    const host = this.#host;
+    const others = group.members.all.filter(({ nodeId }) => nodeId !== host.nodeId);
+    try {
+      return await Promise.any(others.map(async ({ address }) => {
+        using channel = host.channel(address);
+        return await ask(createClient(Raft, channel));
+      }));
+    } catch (error) {
+      const bug = (error as AggregateError).errors.find((one) => !(one instanceof CoveyError));
+      // None of them leads, or can be reached: why nothing is known here says what to do.
+      throw bug ?? group.stopped;
+    }
   }
 
   // -------------------------------------------------------------------------------------------
@@ -236,7 +270,7 @@ export class Operator {
       );
     }
     if (member === undefined) {
-      await judged(group, this.#clock, context, () => undefined);
+      await judged(group, context, () => undefined);
       // Another call for the same node may have waited beside this one.
       member = group.members.ofNode(self.nodeId);
     }
@@ -272,25 +306,22 @@ export class Operator {
     deadlineMs: number,
     signal: AbortSignal,
   ): Promise<void> {
-    for (;;) {
-      const status = group.status();
-      if (status.role !== Role.leader) throw notLeader(group);
-      const progress = status.members.find(({ id }) => id === member.replica);
-      if (progress !== undefined && hasCaughtUp(status, progress)) return;
-      if (signal.aborted || this.#clock.monotonicMs() >= deadlineMs) {
-        throw new CoveyError(
-          Code.deadlineExceeded,
-          `node ${member.name} is learner ${member.replica} and has not caught up yet: "covey raft ` +
-            `promote ${member.replica}" makes it a voter once it has`,
-        );
-      }
-      await new Promise<void>((resolve) => this.#clock.timer(lookMs, () => resolve(), undefined));
-    }
+    const isThere = (): boolean => hasCaughtUp(group.status(), member.replica);
+    const leftMs = deadlineMs - this.#clock.monotonicMs();
+    await group.when(() => !group.leads || isThere(), leftMs, signal);
+    if (group.stopped !== undefined) throw group.stopped;
+    if (!group.leads) throw notLeader(group);
+    if (isThere()) return;
+    throw new CoveyError(
+      Code.deadlineExceeded,
+      `node ${member.name} is learner ${member.replica} and has not caught up yet: "covey raft ` +
+        `promote ${member.replica}" makes it a voter once it has`,
+    );
   }
 
   async #promote(group: GroupOfAny, replica: number, context: CallContext): Promise<void> {
     checkPromotion(group, replica);
-    await judged(group, this.#clock, context, (status) => promotionProblem(status, replica));
+    await judged(group, context, (status) => promotionProblem(status, replica));
     await group.change({
       transition: Transition.auto,
       changes: [{ type: ChangeType.addVoter, replica }],
@@ -307,9 +338,9 @@ export class Operator {
     request: RemoveRequest,
     context: CallContext,
   ): Promise<Record<never, never>> {
-    const replica = Number(request.replica);
+    const replica = readReplica(request.replica);
     checkRemoval(group, replica);
-    await judged(group, this.#clock, context, (status) => removalProblem(status, replica));
+    await judged(group, context, (status) => removalProblem(status, replica));
     if (replica === group.replica && group.status().configuration.voters.length > 1) {
       await this.#transfer(group, 0, context);
       const channel = await group.leaderChannel(optionsOf(context));
@@ -333,37 +364,45 @@ export class Operator {
     wanted: number,
     context: CallContext,
   ): Promise<{ leader: bigint }> {
-    if (wanted === 0) {
-      await judged(group, this.#clock, context, (status) => successionProblem(status));
-    }
-    const status = group.status();
-    const target = wanted === 0 ? bestSuccessor(status)! : wanted;
+    const host = this.#host;
     const deadlineMs = this.#clock.monotonicMs() + (context.timeoutMs ?? addMs);
-    const result = group.transfer(target);
-    if (result.kind === "refused") {
-      throw new CoveyError(
-        Code.failedPrecondition,
-        `replica ${target} cannot lead: ${
-          result.reason === "notAVoter" ? "it is no voter" : "there is no leader"
-        }`,
-      );
-    }
-    while (group.leader?.replica !== target) {
-      const { transferee, role } = group.status();
-      const leftMs = deadlineMs - this.#clock.monotonicMs();
-      const isOver = role === Role.leader
-        ? transferee === 0
-        : group.leader !== undefined && group.leader.replica !== status.id;
-      if (leftMs <= 0 || context.signal.aborted || isOver) {
+    if (wanted === 0) await judged(group, context, () => successionProblem(host, group));
+    const target = wanted === 0 ? bestSuccessor(host, group)! : wanted;
+    await willLead(host, group, target, context);
+    const isTaken = (): boolean => group.leader?.replica === target;
+    for (let attempt = 1;; attempt++) {
+      const result = group.transfer(target);
+      if (result.kind === "refused") {
         throw new CoveyError(
-          Code.aborted,
-          `replica ${target} did not take over in time; the leader is ` +
-            (group.leader === undefined ? "not known" : `replica ${group.leader.replica}`),
+          Code.failedPrecondition,
+          `replica ${target} cannot lead: ${
+            result.reason === "notAVoter" ? "it is no voter" : "there is no leader"
+          }`,
         );
       }
-      await group.leaderChanged(Math.min(leftMs, lookMs));
+      await group.when(
+        () => {
+          if (group.leads) return isTaken() || group.status().transferee === noReplica;
+          return isTaken() ||
+            (group.leader !== undefined && group.leader.replica !== group.replica);
+        },
+        deadlineMs - this.#clock.monotonicMs(),
+        context.signal,
+      );
+      if (isTaken()) return { leader: BigInt(target) };
+      if (group.stopped !== undefined) throw group.stopped;
+      const isLate = this.#clock.monotonicMs() >= deadlineMs || context.signal.aborted;
+      const problem = transferProblem(host, group, target);
+      // It may have been busy for a moment; each attempt holds up the writes for as long.
+      if (problem === undefined && !isLate && attempt < attemptsMax) continue;
+      throw new CoveyError(
+        Code.aborted,
+        `replica ${target} did not take over in time: ${problem ?? "it was not elected"}; the ` +
+          `leader is ${
+            group.leader === undefined ? "not known" : `replica ${group.leader.replica}`
+          }`,
+      );
     }
-    return { leader: BigInt(target) };
   }
 
   #status(): MessageInitShape<
@@ -415,6 +454,15 @@ function groupStatus(
     learnersNext: configuration.learnersNext.map(BigInt),
     stopped: group.stopped?.rawMessage ?? "",
   };
+}
+
+/** Rounded to a number it might be another one. */
+function readReplica(replica: bigint): ReplicaId {
+  if (replica <= BigInt(Number.MAX_SAFE_INTEGER)) return Number(replica);
+  throw new CoveyError(
+    Code.invalidArgument,
+    `replica ${replica} is above 2^53 - 1; the peers of the group say which there are`,
+  );
 }
 
 function suffrageOf(configuration: Configuration, replica: number): Suffrage {

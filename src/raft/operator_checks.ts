@@ -1,18 +1,16 @@
 /** Whether a change that an operator asks for is one that the group can live with. */
 import { Code, CoveyError } from "../base/error.ts";
-import type { Clock } from "../runtime/port.ts";
 import { rootGroup } from "./cluster.ts";
 import { Role } from "./core/ready.ts";
-import type { MemberStatus, Status } from "./core/status.ts";
+import type { Status } from "./core/status.ts";
 import type { GroupOfAny, RequestOptions } from "./group_types.ts";
 import { leaderDetail } from "./leader_detail.ts";
+import { declines, type SpaceHost } from "./low_space.ts";
 import type { Member } from "./members.ts";
 import { bestSuccessor } from "./successor.ts";
 
 /** A learner that lacks no more entries than this has caught up. */
 const behindMax = 1_000;
-/** How often a leader that was elected a moment ago looks whom it has heard of. */
-const lookMs = 20;
 
 /**
  * Resolves when a leader has no objection, and rejects with the objection otherwise. One that was
@@ -21,22 +19,23 @@ const lookMs = 20;
  */
 export async function judged(
   group: GroupOfAny,
-  clock: Clock,
   { timeoutMs = Infinity, signal }: RequestOptions,
   objection: (status: Status) => CoveyError | undefined,
 ): Promise<void> {
   const { term } = group;
-  const untilMs = clock.monotonicMs() + timeoutMs / 2;
-  for (;;) {
-    if (!group.leads || group.term !== term) throw notLeader(group);
-    const status = group.status();
-    const problem = objection(status);
-    if (problem === undefined && group.isLeading) return;
-    if (signal?.aborted || clock.monotonicMs() >= untilMs || status.hasHeard) {
-      throw problem ?? notLeader(group);
-    }
-    await group.leaderChanged(lookMs, signal);
-  }
+  const isLost = (): boolean => !group.leads || group.term !== term;
+  await group.when(
+    () => {
+      const status = group.status();
+      return isLost() || status.hasHeard || (group.isLeading && objection(status) === undefined);
+    },
+    timeoutMs / 2,
+    signal,
+  );
+  if (group.stopped !== undefined) throw group.stopped;
+  if (isLost()) throw notLeader(group);
+  const problem = objection(group.status());
+  if (problem !== undefined || !group.isLeading) throw problem ?? notLeader(group);
 }
 
 export function notLeader(group: GroupOfAny): CoveyError {
@@ -99,8 +98,8 @@ export function checkPromotion(group: GroupOfAny, replica: number): void {
 
 /** A voter that lacks much of the log counts for the quorum and does not help it. */
 export function promotionProblem(status: Status, replica: number): CoveyError | undefined {
+  if (hasCaughtUp(status, replica)) return undefined;
   const progress = status.members.find(({ id }) => id === replica);
-  if (progress !== undefined && hasCaughtUp(status, progress)) return undefined;
   return new CoveyError(
     Code.failedPrecondition,
     `learner ${replica} has not caught up: it lacks ` +
@@ -109,11 +108,46 @@ export function promotionProblem(status: Status, replica: number): CoveyError | 
 }
 
 /** Why nobody could take over, as far as the leader has heard of the others. */
-export function successionProblem(status: Status): CoveyError | undefined {
-  return bestSuccessor(status) !== undefined ? undefined : new CoveyError(
+export function successionProblem(host: SpaceHost, group: GroupOfAny): CoveyError | undefined {
+  return bestSuccessor(host, group) !== undefined ? undefined : new CoveyError(
     Code.failedPrecondition,
-    "there is no other voter to hand over to",
+    "there is no other voter to hand over to that is there and has room on its disk",
   );
+}
+
+/**
+ * Resolves when a replica would take over, for all that this leader knows, and rejects otherwise.
+ * What its node said last may be a heartbeat old: it gets a moment to say that it has room now.
+ */
+export async function willLead(
+  host: SpaceHost,
+  group: GroupOfAny,
+  replica: number,
+  { timeoutMs = Infinity, signal }: RequestOptions,
+): Promise<void> {
+  const isWilling = (): boolean => !group.leads || !declines(host, group, replica);
+  await group.when(isWilling, Math.min(timeoutMs / 2, group.electionTimeoutMs), signal);
+  if (!isWilling()) throw new CoveyError(Code.failedPrecondition, noRoom(replica));
+}
+
+function noRoom(replica: number): string {
+  return `replica ${replica} leaves leading to others: the disk of its node is nearly full; make ` +
+    "room on it";
+}
+
+/** Why a replica did not become the leader, as far as it shows here; undefined when it may yet. */
+export function transferProblem(
+  host: SpaceHost,
+  group: GroupOfAny,
+  replica: number,
+): string | undefined {
+  const status = group.status();
+  const progress = status.members.find(({ id }) => id === replica);
+  if (!group.leads || progress === undefined) return "this node does not lead any more";
+  if (declines(host, group, replica)) return noRoom(replica);
+  if (!progress.recentActive) return "nothing is heard of it";
+  if (hasCaughtUp(status, replica)) return undefined;
+  return `it lacks ${status.lastIndex - progress.match} entries`;
 }
 
 /** Why a node cannot become a replica, or go on becoming one, as it is. */
@@ -150,7 +184,10 @@ export function unknownReplica(group: GroupOfAny, replica: number): CoveyError {
   return new CoveyError(Code.notFound, `group ${group.name} has no replica ${replica}`);
 }
 
-export function hasCaughtUp(status: Status, progress: MemberStatus): boolean {
-  return progress.recentActive && progress.match + behindMax >= status.lastIndex &&
+/** Whether a replica lacks little, as far as its leader knows. */
+export function hasCaughtUp(status: Status, replica: number): boolean {
+  const progress = status.members.find(({ id }) => id === replica);
+  return progress !== undefined && progress.recentActive &&
+    progress.match + behindMax >= status.lastIndex &&
     progress.match >= status.committed - behindMax && progress.match > 0;
 }

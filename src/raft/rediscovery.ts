@@ -1,7 +1,8 @@
 /**
  * Finds members whose address in the log is not theirs any more: when all of them have moved at once,
  * nobody can tell anybody. What an operator then has corrected is `cluster.join`, so whoever misses a
- * member asks there who is who.
+ * member asks there who is who. Who answers there and belongs to another cluster was meant to be a
+ * member of this one, and is not: the log says so.
  */
 import type { Logger } from "../base/log.ts";
 import type { Clock, Timer } from "../runtime/port.ts";
@@ -9,8 +10,11 @@ import type { Channel } from "../ttrpc/channel.ts";
 import { createClient } from "../ttrpc/client.ts";
 import { Transport } from "../gen/covey/raft/v1/transport_pb.ts";
 import type { RaftHost } from "./host.ts";
+import { RareLog } from "./rare_log.ts";
 
 const lookMs = 5_000;
+/** While all members are there, addresses at which none of them is are asked this seldom. */
+const strangersMs = 600_000;
 const questionMs = 2_000;
 
 export interface RediscoveryParts {
@@ -23,11 +27,14 @@ export interface RediscoveryParts {
 
 export class Rediscovery {
   readonly #parts: RediscoveryParts;
+  readonly #log: RareLog;
+  #strangersAtMs = -Infinity;
   #timer: Timer | undefined = undefined;
   #stopped = false;
 
   constructor(parts: RediscoveryParts) {
     this.#parts = parts;
+    this.#log = new RareLog(parts.clock, parts.logger);
   }
 
   start(): void {
@@ -49,9 +56,10 @@ export class Rediscovery {
   }
 
   async #look(): Promise<void> {
-    const { host, join } = this.#parts;
-    const missing = host.peers.filter((peer) => !peer.connected);
-    if (missing.length === 0) return;
+    const { clock, host, join } = this.#parts;
+    const isMissed = host.peers.some((peer) => !peer.connected);
+    if (!isMissed && clock.monotonicMs() < this.#strangersAtMs) return;
+    this.#strangersAtMs = clock.monotonicMs() + strangersMs;
     // Where a connected member is, no missing one can be.
     const taken = host.peers.filter((peer) => peer.connected).map(({ address }) => address);
     const open = join.filter((address) =>
@@ -68,7 +76,19 @@ export class Rediscovery {
         {},
         { timeoutMs: questionMs },
       );
-      if (self === undefined || clusterId !== host.clusterId) return;
+      if (self === undefined || clusterId === "") return;
+      if (clusterId !== host.clusterId) {
+        this.#log.say("warning", "cluster.join names a node of another cluster", {
+          node: self.name,
+          address,
+          cluster: clusterId,
+          why:
+            `node ${self.name} at ${address} belongs to cluster ${clusterId}, and this node to ` +
+            `${host.clusterId}: two clusters never become one; correct cluster.join, or stop that ` +
+            `node, give it an empty data directory, start it, and run "covey raft add ${address}"`,
+        });
+        return;
+      }
       const peer = host.peer(self.nodeId);
       if (peer === undefined || peer.connected) return;
       const found = self.address === "" ? address : self.address;

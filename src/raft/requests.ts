@@ -52,6 +52,11 @@ export class GroupRequests<Result> implements ProposalOwner<Result> {
     return this.proposals.size + this.#elsewhere;
   }
 
+  /** Nobody waits here for a proposal or a read. */
+  get isIdle(): boolean {
+    return this.size === 0 && this.barriers.size === 0;
+  }
+
   /** A tick: ends those whose time is over. */
   tick(nowMs: number): void {
     this.proposals.expire(nowMs);
@@ -108,32 +113,34 @@ export class GroupRequests<Result> implements ProposalOwner<Result> {
     options: RequestOptions,
     deadlineMs: number,
   ): Promise<Result> {
-    for (;;) {
-      const leader = await this.#away(this.#waitForLeader(deadlineMs, options.signal));
-      const left = { ...options, timeoutMs: deadlineMs - this.#host.clock.monotonicMs() };
-      try {
-        if (leader === "self") return await this.#proposeEncoded(encoded, left, deadlineMs);
-        const forwarded = await this.#away(this.#forward(leader, encoded, left));
-        if (forwarded.kind === "result") return this.#decodeResult(forwarded.bytes);
-        if (!forwarded.retry) {
-          throw new CoveyError(Code.resourceExhausted, forwarded.why, { sent: false });
-        }
-      } catch (error) {
-        if (!isUnproposed(error) || this.#isOver) throw this.#named(error);
-      }
-      await this.#away(this.#pause(deadlineMs, options.signal)).catch((error: unknown) => {
-        throw this.#named(error);
-      });
-    }
-  }
-
-  /** Counts what waits while it is not in {@link proposals}. */
-  async #away<T>(work: Promise<T>): Promise<T> {
     this.#elsewhere++;
     try {
-      return await work;
+      for (;;) {
+        const leader = await this.#waitForLeader(deadlineMs, options.signal);
+        const left = { ...options, timeoutMs: deadlineMs - this.#host.clock.monotonicMs() };
+        // From now on it waits there, and begins here anew if nothing came of that.
+        if (leader === "self") {
+          return this.#proposeEncoded(encoded, left, deadlineMs, true).catch((error: unknown) => {
+            throw this.#named(error);
+          });
+        }
+        try {
+          const forwarded = await this.#forward(leader, encoded, left);
+          if (forwarded.kind === "result") return this.#decodeResult(forwarded.bytes);
+          if (!forwarded.retry) {
+            throw new CoveyError(Code.resourceExhausted, forwarded.why, { sent: false });
+          }
+        } catch (error) {
+          if (!isUnproposed(error) || this.#isOver) throw this.#named(error);
+        }
+        await this.#pause(deadlineMs, options.signal).catch((error: unknown) => {
+          throw this.#named(error);
+        });
+      }
     } finally {
       this.#elsewhere--;
+      // Everybody who waits looks then: not once for each of thousands.
+      if (this.size === 0) this.#group.changed();
     }
   }
 
@@ -309,6 +316,7 @@ export class GroupRequests<Result> implements ProposalOwner<Result> {
       if (waiter.over) return;
       waiter.over = true;
       waiter.reject(canceled());
+      if (this.size === 0) this.#group.changed();
     };
     signal.addEventListener("abort", cancel, { once: true });
     waiter.release = () => signal.removeEventListener("abort", cancel);

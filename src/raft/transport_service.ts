@@ -10,6 +10,7 @@ import type { RaftHost } from "./host.ts";
 import { decodeEntryData } from "./members.ts";
 import type { LinkKind, Peer } from "./peer.ts";
 import type { FrameInit } from "./peer_link.ts";
+import { RareLog } from "./rare_log.ts";
 import { SnapshotReceiver } from "./snapshot_receiver.ts";
 import { follow } from "./follow.ts";
 
@@ -19,6 +20,8 @@ const aliveMs = 3_000;
 export class TransportService {
   readonly #cluster: Cluster;
   readonly #receiver: SnapshotReceiver;
+  /** Whoever is refused dials again and again. */
+  #refusals: RareLog | undefined = undefined;
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster;
@@ -31,7 +34,7 @@ export class TransportService {
       log: (frames, context) => new LinkAnswers(() => this.#accept("log", frames, context)),
       sendSnapshot: (chunks, context) =>
         this.#receiver.receive(chunks, (hello) => this.#greet(hello, context.identity)),
-      propose: (request) => this.#propose(request),
+      propose: (request, context) => this.#propose(request, context),
       identify: (request, context) => this.#cluster.identify(request, context.identity),
       invite: (request, context) => this.#cluster.invited(request, context.identity),
       follow: (request, context) => follow(this.#host, request, context.signal),
@@ -54,22 +57,20 @@ export class TransportService {
       throw new CoveyError(Code.invalidArgument, "a stream between nodes begins with a hello");
     }
     const problem = helloProblem(host.facts, hello) ?? identityProblem(identity, hello.nodeId);
+    const { nodeId, name, address } = hello;
+    this.#refusals ??= new RareLog(host.clock, host.logger);
     if (problem !== undefined) {
-      host.logger.warning("a node was refused", { node: hello.name, why: problem.rawMessage });
+      this.#refusals.say("warning", "a node was refused", { node: name, why: problem.rawMessage });
       throw problem;
     }
-    const peer = host.meet(hello.nodeId, hello.name, hello.address);
+    const peer = host.meet(nodeId, name, address);
     if (peer.instance !== hello.instance && peer.instance !== 0n) {
       if (peer.connected && host.nowMs() - peer.heardMs < aliveMs) {
-        host.logger.error("two processes run with one node id: one has a copied data directory", {
-          node: hello.name,
-          address: hello.address,
-        });
-        throw new CoveyError(
-          Code.alreadyExists,
-          `a node with the id ${hello.nodeId} is connected already: stop one of the two and give ` +
-            "it a data directory of its own",
-        );
+        const why = `a node with the id ${nodeId} is connected already: stop one of the two and ` +
+          "give it a data directory of its own";
+        const message = "two processes run with one node id: one has a copied data directory";
+        this.#refusals.say("error", message, { node: name, address, why });
+        throw new CoveyError(Code.alreadyExists, why);
       }
       peer.restarted();
     }
@@ -96,6 +97,7 @@ export class TransportService {
 
   async #propose(
     request: ProposeRequest,
+    { timeoutMs, signal }: CallContext,
   ): Promise<{ result?: Uint8Array; refused?: string; retry?: boolean }> {
     const host = this.#host;
     if (request.clusterId !== host.clusterId) {
@@ -111,12 +113,13 @@ export class TransportService {
       });
     }
     try {
-      const result = await group.proposeHere(request.data, {});
+      const result = await group.proposeHere(request.data, { timeoutMs, signal });
       return { result: group.machine.encodeResult(result) };
     } catch (error) {
       const failure = CoveyError.from(error);
       // To try again, here or elsewhere, does not help.
-      if (failure.sent !== false || failure.code === Code.unimplemented) throw failure;
+      const isFinal = failure.code === Code.unimplemented || failure.code === Code.invalidArgument;
+      if (failure.sent !== false || isFinal) throw failure;
       return {
         refused: failure.rawMessage,
         retry: failure.code !== Code.resourceExhausted,

@@ -3,7 +3,7 @@ import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
 import { Code } from "../../../src/base/error.ts";
 import { armBan, liftBan } from "../../simulation/ban.ts";
-import { Lab } from "./lab.ts";
+import { Lab, type LabNode } from "./lab.ts";
 
 before(armBan);
 after(liftBan);
@@ -125,6 +125,105 @@ test("a leader with little room hands over, and does not lead while others can",
   await lab.until(() => leader.isLeading, 1_000);
   await lab.put(leader, 3);
   lab.checkOperations();
+});
+
+/** Three nodes that have written something; the disk of one of them is nearly full, and it says so. */
+async function withLowDisk(of: "ahead" | "behind"): Promise<{ lab: Lab; low: LabNode }> {
+  const lab = new Lab({ raft: { lowWaterBytes: 1 << 20, segmentBytes: 64 << 10 } });
+  const leader = await lab.found("a", "b", "c");
+  await lab.put(leader, 10);
+  const low = lab.followers()[of === "ahead" ? 0 : 1];
+  const { disk } = lab.machine(low.name);
+  disk.quotaBytes = disk.usedBytes() + (512 << 10);
+  await lab.until(() => low.cluster.host!.lowSpace, 20_000);
+  await lab.pass(1_000);
+  return { lab, low };
+}
+
+test("a transfer to a node with little room is refused and disturbs nobody; with room it succeeds at once", async () => {
+  for (const asked of ["leader", "target"] as const) {
+    const { lab, low } = await withLowDisk("ahead");
+    const leader = await lab.leader();
+    const { term } = leader.root;
+    const operator = lab.operator(asked === "leader" ? leader.name : low.name);
+    const request = { replica: BigInt(low.root.replica) };
+    const error = await lab.failure(operator.transfer(request, { timeoutMs: 10_000 }));
+    assert.equal(error.code, Code.failedPrecondition, error.message);
+    assert.match(
+      error.rawMessage,
+      /replica \d leaves leading to others: .* nearly full; make room/,
+    );
+    assert.equal(leader.root.term, term);
+    assert.equal(leader.root.status().counters.transfersAborted, 0, "no write had to wait");
+    lab.machine(low.name).disk.quotaBytes = 1 << 30;
+    // In the very moment in which its own status says so, before the leader has heard of it.
+    await lab.until(() => !low.cluster.host!.lowSpace, 20_000);
+    assert.equal(leader.cluster.host!.peer(low.setup.nodeId)!.lowSpace, true);
+    await lab.wait(operator.transfer(request, { timeoutMs: 10_000 }));
+    await lab.until(() => low.isLeading, 1_000);
+    assert.equal(leader.root.status().counters.transfersAborted, 0);
+    lab.checkOperations();
+  }
+});
+
+test("whoever chooses a successor passes a node with little room over", async () => {
+  for (const how of ["transfer", "drain"] as const) {
+    for (const which of ["ahead", "behind"] as const) {
+      const { lab, low } = await withLowDisk(which);
+      const leader = await lab.leader();
+      if (how === "drain") await lab.wait(leader.cluster.drain(10_000));
+      else await lab.wait(lab.operator(leader.name).transfer({}));
+      const other = lab.names.find((name) => name !== leader.name && name !== low.name)!;
+      await lab.until(() => lab.node(other).isLeading, 200);
+    }
+  }
+});
+
+test("a node that has nobody with room to hand over to does not wait for one", async () => {
+  const lab = new Lab({ raft: { lowWaterBytes: 1 << 20, segmentBytes: 64 << 10 } });
+  const leader = await lab.found("a", "b", "c");
+  await lab.put(leader, 10);
+  for (const { name } of lab.followers()) {
+    const { disk } = lab.machine(name);
+    disk.quotaBytes = disk.usedBytes() + (512 << 10);
+  }
+  await lab.until(() => lab.followers().every(({ cluster }) => cluster.host!.lowSpace));
+  await lab.pass(1_000);
+  const error = await lab.failure(lab.operator(leader.name).transfer({}));
+  assert.equal(error.code, Code.failedPrecondition);
+  assert.match(error.rawMessage, /no other voter .* has room on its disk/);
+  const startedMs = lab.simulation.nowMs;
+  await lab.wait(leader.cluster.drain(10_000));
+  assert.ok(lab.simulation.nowMs - startedMs < 200);
+});
+
+test("a transfer to a node that is busy for a moment is begun again, and says why it came to nothing", async () => {
+  for (const pauseMs of [700, 20_000]) {
+    const lab = new Lab();
+    const leader = await lab.found("a", "b", "c");
+    await lab.put(leader, 10);
+    await lab.pass(1_000);
+    const target = lab.followers()[0];
+    lab.machine(target.name).pause();
+    lab.simulation.at(lab.simulation.nowMs + pauseMs, () => lab.machine(target.name).resume());
+    const transfer = lab.operator(leader.name).transfer({
+      replica: BigInt(target.root.replica),
+    }, { timeoutMs: 10_000 });
+    if (pauseMs === 700) {
+      await lab.wait(transfer);
+      await lab.until(() => target.isLeading, 1_000);
+      continue;
+    }
+    const startedMs = lab.simulation.nowMs;
+    const error = await lab.failure(transfer);
+    assert.equal(error.code, Code.aborted);
+    assert.match(
+      error.rawMessage,
+      /did not take over in time: nothing is heard of it; the leader is replica \d/,
+    );
+    assert.ok(lab.simulation.nowMs - startedMs < 3_000, "writes go on");
+    await lab.put(leader, 3);
+  }
 });
 
 test("case 27: a follower whose disk is full outlives large entries, and comes back", async () => {

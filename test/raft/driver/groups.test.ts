@@ -141,10 +141,15 @@ test("a group that is removed ends everywhere and leaves no file", async () => {
   }
   const again = await lab.failure(lab.operator("a").removeGroup({ name: "gone" }));
   assert.equal(again.code, Code.notFound);
+  const root = await lab.failure(lab.operator("b").removeGroup({ name: "kv" }));
+  assert.equal(root.code, Code.failedPrecondition);
+  assert.match(root.rawMessage, /^group kv cannot be removed: /);
+  const second = await lab.failure(lab.operator("b").createGroup({ name: "kv", replicas: 1 }));
+  assert.equal(second.code, Code.alreadyExists);
   await lab.put(await lab.leader(), 3);
 });
 
-test("one group's snapshot, large entries or restore delay no other group's commits", async () => {
+test("one group's snapshots and large entries delay no other group's commits", async () => {
   const lab = new Lab({ raft: { snapshotLogBytes: 1 << 30 } });
   await lab.found("a", "b", "c");
   const busy = await place(lab, lab.alive, "busy", { padBytes: 8 << 20 });

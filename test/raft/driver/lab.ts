@@ -17,7 +17,7 @@ import { Operator } from "../../../src/raft/operator.ts";
 import { type RaftOptions, raftOptionsDefault } from "../../../src/raft/options.ts";
 import { TransportService } from "../../../src/raft/transport_service.ts";
 import type { LogError } from "../../../src/raft/wal/error.ts";
-import type { Disk, Runtime, TlsOptions } from "../../../src/runtime/port.ts";
+import type { Clock, Disk, Runtime, TlsOptions } from "../../../src/runtime/port.ts";
 import type { SimMachine } from "../../../src/runtime/sim/machine.ts";
 import {
   createSimulation,
@@ -59,6 +59,8 @@ export interface NodeSetup {
   machine: TestMachineOptions;
   /** Puts something between the node and its disk. */
   disk?: (disk: Disk) => Disk;
+  /** Puts something between the node's consensus and its clock. */
+  clock?: (clock: Clock) => Clock;
   interceptors: ServerInterceptor[];
   diskBytes?: number;
   /** With it, connections are TLS. */
@@ -121,7 +123,7 @@ export class LabNode {
     });
     this.cluster = new Cluster<TestResult>({
       disk: setup.disk?.(runtime.disk) ?? runtime.disk,
-      clock,
+      clock: setup.clock?.(clock) ?? clock,
       random,
       logger: lab.logger(name),
       options: { ...raftOptionsDefault, lowWaterBytes: 0, ...lab.options.raft, ...setup.raft },

@@ -363,6 +363,45 @@ test("a removed node is not taken back with its old directory, and leaves no tra
   assert.equal(peer?.replica, 4n);
 });
 
+test("a node whose replica does not go on asks the others who takes part, or says what to do", async () => {
+  for (const why of ["removed", "broken"] as const) {
+    const lab = new Lab();
+    const names = ["a", "b", "c"];
+    const leader = await lab.found(...names);
+    await lab.put(leader, 5);
+    const [asked] = lab.followers();
+    if (why === "removed") {
+      const request = { replica: BigInt(asked.root.replica) };
+      await lab.wait(lab.operator(leader.name).remove(request));
+      await lab.until(() => asked.root.stopped !== undefined);
+    } else {
+      asked.machine.apply = () => {
+        throw new Error("it is broken");
+      };
+      await lab.put(leader, 1);
+      await lab.until(() => asked.root.stopped !== undefined);
+    }
+    const others = names.filter((name) => name !== asked.name);
+    const operator = lab.operator(asked.name);
+    const { peers, leader: leads, term } = await lab.wait(operator.peers({}));
+    assert.deepEqual(peers.map(({ name }) => name), why === "removed" ? others : names);
+    assert.equal(leads, BigInt(leader.root.replica));
+    assert.equal(term, BigInt(leader.root.term));
+    const refused = await lab.failure(operator.transfer({}));
+    assert.equal(refused.code, Code.unavailable);
+    for (const name of others) lab.machine(name).kill();
+    await lab.pass(3_000);
+    const startedMs = lab.simulation.nowMs;
+    const error = await lab.failure(operator.peers({}));
+    assert.equal(error.code, Code.unavailable);
+    assert.match(
+      error.rawMessage,
+      why === "removed" ? /replica \d was removed .* empty data directory/ : /it is broken/,
+    );
+    assert.ok(lab.simulation.nowMs - startedMs < 1_500);
+  }
+});
+
 test("a voter whose data is gone is not invited again under its old replica id", async () => {
   const lab = new Lab();
   const leader = await lab.found("a", "b", "c");
@@ -415,4 +454,19 @@ test("what cannot be added is refused with a reason, and changes nothing", async
     /is replica 1 already/,
   );
   assert.equal(leader.root.members.all.length, 3);
+});
+
+test("a replica id that no number holds is refused, not rounded to another one", async () => {
+  const lab = new Lab();
+  await lab.found("a", "b", "c");
+  const operator = lab.operator("b");
+  for (const replica of [2n ** 53n, 2n ** 64n - 1n]) {
+    for (const what of ["remove", "promote", "transfer"] as const) {
+      const error = await lab.failure(operator[what]({ replica }));
+      assert.equal(error.code, Code.invalidArgument, error.message);
+      assert.match(error.rawMessage, new RegExp(`^replica ${replica} is above 2\\^53 - 1`));
+    }
+  }
+  const error = await lab.failure(operator.remove({ replica: 2n ** 53n - 1n }));
+  assert.match(error.rawMessage, /no replica 9007199254740991/);
 });

@@ -5,7 +5,7 @@ import { Code, type CoveyError } from "../../../src/base/error.ts";
 import { GroupEvents } from "../../../src/raft/group_events.ts";
 import { silentLogger } from "../../../src/base/log.ts";
 import { armBan, liftBan } from "../../simulation/ban.ts";
-import { caught, Lab, type LabNode } from "./lab.ts";
+import { addressOf, caught, Lab, type LabNode, nodeIdOf } from "./lab.ts";
 import { commandBytes } from "./test_machine.ts";
 
 before(armBan);
@@ -130,7 +130,11 @@ test("nobody stays behind who waited for a leader", async () => {
   controller.abort();
   await lab.wait(waits[0]);
   assert.equal(events.waiting, 1);
-  events.leaderIsKnown();
+  events.leader(undefined);
+  events.changed();
+  assert.equal(events.waiting, 1, "nobody leads");
+  events.leader({ replica: 1, nodeId: nodeIdOf("m"), name: "m", address: addressOf("m") });
+  events.changed();
   await lab.wait(waits[1]);
   assert.equal(events.waiting, 0);
   await lab.wait(events.leaderChanged(1e9, controller.signal));

@@ -168,6 +168,25 @@ test("a node that leaves without a quorum waits no longer than it may", async ()
   assert.equal((await lab.wait(stuck)).error?.sent, true);
 });
 
+test("a node that leaves without any time hands nothing over, and the others go on by themselves", async () => {
+  const lab = new Lab();
+  const leader = await lab.found("a", "b", "c");
+  await lab.put(leader, 3);
+  await lab.pass(1_000);
+  const waiting = lab.propose(leader);
+  const startedMs = lab.simulation.nowMs;
+  await lab.wait(leader.cluster.drain(0));
+  assert.equal(lab.simulation.nowMs, startedMs);
+  assert.equal(leader.root.status().transferee, 0);
+  assert.equal((await lab.wait(lab.propose(leader))).error?.sent, false, "nothing new is taken");
+  const others = lab.followers().map(({ name }) => name);
+  await stop(lab, leader);
+  lab.machine(leader.name).kill();
+  await lab.wait(waiting);
+  await lab.put(await lab.leader(others), 3);
+  lab.checkOperations();
+});
+
 test("a client of a stopping node gets an error, not silence", async () => {
   const lab = new Lab();
   const leader = await lab.found("a", "b", "c");
