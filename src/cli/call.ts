@@ -88,7 +88,10 @@ async function callOnce(
       `name the method as package.Service/Method${found}; --list shows what the server serves`,
     );
   }
+  const { clock } = runtime;
+  const startedMs = clock.monotonicMs();
   const { method, registry } = await describe(runtime, flags, channel, path, options.timeoutMs);
+  const describedMs = clock.monotonicMs() - startedMs;
   const write = async (message: Message): Promise<void> => {
     const json = toJson(method.output, message, { registry, alwaysEmitImplicit: true });
     if (flags.json !== true && runtime.host.isTerminal("stdout") && isSingle(method)) {
@@ -100,12 +103,20 @@ async function callOnce(
     method.methodKind === "bidi_streaming";
   try {
     const request = clientStreams ? input.messages() : await input.only();
-    const result = callMethod(channel, method, request, options);
+    const result = callMethod(channel, method, request, shortened(options, describedMs));
     if (isSingle(method)) await write(await (result as Promise<Message>));
     else for await (const message of result as AsyncIterable<Message>) await write(message);
   } catch (error) {
     throw input.error ?? error;
   }
+}
+
+/** What is left of the command's time; at least a millisecond. */
+function shortened(options: CallOptions, byMs: number): CallOptions {
+  const { timeoutMs } = options;
+  return timeoutMs === undefined
+    ? options
+    : { ...options, timeoutMs: Math.max(1, timeoutMs - byMs) };
 }
 
 function isSingle(method: DescMethod): boolean {

@@ -37,6 +37,12 @@ const waitMsMost = 500;
 /** How long a node may be silent before another one is asked, where there is one; doubles too. */
 const silentMs = 2_000;
 
+/** Of a call that is a part of another one. */
+export interface TimedCallOptions extends KvCallOptions {
+  /** When the whole has to be done, by the clock; `timeoutMs` is what the caller gave it. */
+  readonly untilMs?: number;
+}
+
 export class Calls {
   readonly #parts: CallsParts;
   readonly #prng: Prng;
@@ -143,8 +149,18 @@ export class Calls {
     });
   }
 
+  /**
+   * When a call that begins now has to be done, by the clock. A call without any time left fails
+   * with `deadline_exceeded`, as in ttrpc; less than none is a mistake.
+   */
+  endOf(timeoutMs: number): number {
+    if (timeoutMs >= 0) return this.clock.monotonicMs() + timeoutMs;
+    const message = `timeoutMs is ${timeoutMs}; give milliseconds, 0 or more`;
+    throw new CoveyError(Code.invalidArgument, message, { sent: false });
+  }
+
   async run<T>(
-    options: KvCallOptions,
+    options: TimedCallOptions,
     plan: CallPlan,
     attempt: (endpoint: KvEndpoint, options: CallOptions) => Promise<T>,
   ): Promise<T> {
@@ -159,13 +175,13 @@ export class Calls {
   }
 
   async #tries<T>(
-    options: KvCallOptions,
+    options: TimedCallOptions,
     plan: CallPlan,
     attempt: (endpoint: KvEndpoint, options: CallOptions) => Promise<T>,
   ): Promise<T> {
     const { signal } = options;
     const timeoutMs = options.timeoutMs ?? (plan.waits ? Infinity : this.timeoutMs);
-    const untilMs = this.clock.monotonicMs() + timeoutMs;
+    const untilMs = options.untilMs ?? this.endOf(timeoutMs);
     /** An earlier try may have done it: nothing that a later one says can take that back. */
     let mayBeDone = false;
     let pauseMs: number | undefined = 0;

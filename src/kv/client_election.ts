@@ -2,7 +2,7 @@
  * Locks and elections of a program. Getting one is the node's work and may be asked for again and
  * again; giving one back is a write like any other, applied once.
  */
-import type { CallPlan, Calls } from "./client_calls.ts";
+import type { CallPlan, Calls, TimedCallOptions } from "./client_calls.ts";
 import { Code, CoveyError } from "../base/error.ts";
 import { CompactedError } from "./client_error.ts";
 import type {
@@ -61,18 +61,16 @@ async function holdOf(parts: ElectionParts, options: LockOptions): Promise<Hold>
 async function held<T>(
   parts: ElectionParts,
   options: LockOptions,
-  wait: (hold: Hold, options: KvCallOptions) => Promise<T>,
+  wait: (hold: Hold, options: TimedCallOptions) => Promise<T>,
 ): Promise<T> {
-  const startedMs = parts.calls.clock.monotonicMs();
+  const { timeoutMs } = options;
+  const untilMs = timeoutMs === undefined ? undefined : parts.calls.endOf(timeoutMs);
   const hold = await holdOf(parts, options);
   const { own } = hold;
-  const timeoutMs = options.timeoutMs === undefined
-    ? undefined
-    : options.timeoutMs - (parts.calls.clock.monotonicMs() - startedMs);
   const signals = [hold.signal];
   if (options.signal !== undefined) signals.push(options.signal);
   try {
-    return await wait(hold, { timeoutMs, signal: AbortSignal.any(signals) });
+    return await wait(hold, { timeoutMs, untilMs, signal: AbortSignal.any(signals) });
   } catch (error) {
     // The reason why it failed counts for more than what may be wrong with giving back.
     own?.revoke().catch(() => undefined);

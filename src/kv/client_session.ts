@@ -141,20 +141,17 @@ export class Sessions {
   async #numbered<T>(options: KvCallOptions, send: Send<T>): Promise<T> {
     const { clock } = this.#calls;
     const startedMs = clock.monotonicMs();
-    const untilMs = startedMs + (options.timeoutMs ?? this.#calls.timeoutMs);
-    const left = (): KvCallOptions => ({
-      signal: options.signal,
-      timeoutMs: untilMs - clock.monotonicMs(),
-    });
+    const { signal, timeoutMs = this.#calls.timeoutMs } = options;
+    const timed = { signal, timeoutMs, untilMs: this.#calls.endOf(timeoutMs) };
     for (let tries = 1;; tries++) {
       const taken = this.#take();
       const { session, sequence } = taken instanceof Promise
-        ? await this.#wait(taken, left())
+        ? await this.#wait(taken, timed)
         : taken;
       let mayBeDone = false;
       try {
         return await this.#calls.run(
-          left(),
+          timed,
           { repeat: "always" },
           async (endpoint, own) => {
             try {
@@ -162,8 +159,8 @@ export class Sessions {
               if (header.id !== 0n || !mayBeDone) return await send(endpoint, own, header);
               const leftMs = startedMs + openingRetryMs - clock.monotonicMs();
               if (leftMs <= 0) throw forgotten();
-              const timeoutMs = Math.min(leftMs, own.timeoutMs ?? Infinity);
-              return await send(endpoint, { ...own, timeoutMs }, header);
+              const tryMs = Math.min(leftMs, own.timeoutMs ?? Infinity);
+              return await send(endpoint, { ...own, timeoutMs: tryMs }, header);
             } catch (error) {
               if (!this.#isGone(session, error)) mayBeDone ||= !isUndone(error);
               throw error;
@@ -230,8 +227,11 @@ export class Sessions {
   }
 
   /** Waits no longer than the caller does. A number that comes too late is given back. */
-  #wait(promise: Promise<Numbered>, options: KvCallOptions): Promise<Numbered> {
-    const { signal, timeoutMs = Infinity } = options;
+  #wait(
+    promise: Promise<Numbered>,
+    { signal, untilMs }: { readonly signal: AbortSignal | undefined; readonly untilMs: number },
+  ): Promise<Numbered> {
+    const { clock } = this.#calls;
     return new Promise((resolve, reject) => {
       let over = false;
       const settle = (end: () => void): void => {
@@ -245,9 +245,9 @@ export class Sessions {
         const message = "the deadline passed before the command had a number of its session";
         settle(() => reject(new CoveyError(Code.deadlineExceeded, message, { sent: false })));
       };
-      const timer = timeoutMs === Infinity
+      const timer = untilMs === Infinity
         ? undefined
-        : this.#calls.clock.timer(Math.max(0, timeoutMs), late, undefined);
+        : clock.timer(Math.max(0, untilMs - clock.monotonicMs()), late, undefined);
       signal?.addEventListener("abort", abort);
       if (signal?.aborted) abort();
       promise.then((numbered) => {

@@ -15,7 +15,7 @@ export type KeySelection =
 
 /** What every call takes. */
 export interface KvCallOptions {
-  /** Milliseconds for the whole call, retries included. Default: the client's. */
+  /** Milliseconds for the whole call, retries included; 0 for none at all. Default: the client's. */
   readonly timeoutMs?: number;
   /** Ends the call with `canceled`. A write may have happened all the same. */
   readonly signal?: AbortSignal;

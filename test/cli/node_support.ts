@@ -14,14 +14,16 @@ import { fakeRuntime } from "../support/fake_host.ts";
 
 export interface CoveyOptions {
   readonly environment?: Readonly<Record<string, string>>;
-  /** Standard input. */
-  readonly input?: string | Uint8Array;
+  /** Standard input; a promise for what is typed later. */
+  readonly input?: string | Uint8Array | Promise<string>;
   /** Which streams are a terminal. */
   readonly terminals?: readonly ("stdin" | "stdout" | "stderr")[];
   /** Called with what standard output has so far, after each write; may send signals. */
   readonly onOutput?: (stdout: string, send: (signal: SignalName) => void) => void;
   /** Standard output breaks at this write, counted from 1. */
   readonly breaksAt?: number;
+  /** Called with what says that nobody reads standard output any more. */
+  readonly onReader?: (leave: () => void) => void;
 }
 
 export interface CoveyRun {
@@ -57,6 +59,10 @@ export async function covey(
       listeners.set(name, all.add(callback));
       return { cancel: () => void all.delete(callback) };
     },
+    onStdoutClosed(listener: () => void) {
+      options.onReader?.(listener);
+      return { cancel: () => {} };
+    },
     stdout(data: string | Uint8Array) {
       if (options.breaksAt !== undefined && chunks.length + 1 >= options.breaksAt) {
         return Promise.reject(new NetError("reset", "broken pipe"));
@@ -66,7 +72,7 @@ export async function covey(
       return Promise.resolve();
     },
     async *stdin() {
-      const { input } = options;
+      const input = await options.input;
       if (input !== undefined) {
         yield typeof input === "string" ? new TextEncoder().encode(input) : input;
       }

@@ -5,12 +5,16 @@ import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { create, toBinary } from "npm:@bufbuild/protobuf@2.17.0";
+import { FileDescriptorSetSchema } from "npm:@bufbuild/protobuf@2.17.0/wkt";
 import { KV } from "../../src/gen/covey/kv/v1/kv_pb.ts";
+import { Node } from "../../src/gen/covey/node/v1/node_pb.ts";
 import { Raft } from "../../src/gen/covey/raft/v1/raft_pb.ts";
 import { createLog } from "../../src/log.ts";
 import { selectRuntime, startNode } from "../../src/start.ts";
-import type { Handlers } from "../../src/ttrpc/service.ts";
+import type { CallContext, Handlers } from "../../src/ttrpc/service.ts";
 import type { ServiceRegistry } from "../../src/ttrpc/registry.ts";
+import { TestService } from "../gen/covey/test/v1/test_pb.ts";
 import { makeCertificates } from "../support/certificates.ts";
 import { answering, covey, withServices } from "./node_support.ts";
 
@@ -220,6 +224,82 @@ test("without an answer it is open whether a change was made, but a read made no
       assert.match(stderr, /^covey: no leader answered in time/);
       assert.equal(/a change may have been made/.test(stderr), words[1] === "put", stderr);
     }
+  });
+});
+
+/** What somebody is slow to say: the time itself is what these tests are about. */
+function after<T>(ms: number, value: T): Promise<T> {
+  return new Promise((resolve) => setTimeout(() => resolve(value), ms));
+}
+
+/** A node whose answers to the first question take so long, and which leaves the others open. */
+function slowRaft(peersMs: number): {
+  readonly raft: Handlers<typeof Raft>;
+  readonly givenMs: Map<string, number | undefined>;
+} {
+  const givenMs = new Map<string, number | undefined>();
+  const never = (name: string) => (_request: unknown, context: CallContext): Promise<never> => {
+    givenMs.set(name, context.timeoutMs);
+    return new Promise<never>(() => {});
+  };
+  const raft = answering<Handlers<typeof Raft>>({
+    peers: () => after(peersMs, { leader: 1n, peers: [{ replica: 2n, name: "gw" }] }),
+    remove: never("remove"),
+    status: never("status"),
+  });
+  return { raft, givenMs };
+}
+
+test("--timeout is the time of the whole command: its requests share it", async () => {
+  const { raft, givenMs } = slowRaft(500);
+  await withServices((registry) => registry.add(Raft, raft), async ({ data }) => {
+    const startedMs = performance.now();
+    const words = ["raft", "remove", "2", "--yes", "--data", data, "--timeout", "1s"];
+    const { code, stderr } = await covey(words);
+    const tookMs = performance.now() - startedMs;
+    assert.deepEqual([code, /\(deadline_exceeded\)/.test(stderr)], [1, true], stderr);
+    assert.ok(givenMs.get("remove")! <= 510, `${givenMs.get("remove")} ms for the second request`);
+    // Whether there is a leader is asked within the same time.
+    assert.ok(givenMs.get("status")! <= 260, `${givenMs.get("status")} ms for the last question`);
+    assert.ok(tookMs < 2_000, `${tookMs} ms`);
+  });
+});
+
+test("covey call: asking what the server serves takes of the call's time", async () => {
+  const { file } = TestService;
+  const set = create(FileDescriptorSetSchema, {
+    file: [...file.dependencies, file].map(({ proto }) => proto),
+  });
+  const node = answering<Handlers<typeof Node>>({
+    services: () => after(500, { fileDescriptorSet: toBinary(FileDescriptorSetSchema, set) }),
+  });
+  let givenMs: number | undefined;
+  const handlers = answering<Handlers<typeof TestService>>({
+    nothing: (_request, context) => {
+      givenMs = context.timeoutMs;
+      return {};
+    },
+  });
+  await withServices((registry) => {
+    registry.add(Node, node);
+    registry.add(TestService, handlers);
+  }, async ({ socket }) => {
+    const run = await covey(["call", socket, `${TestService.typeName}/Nothing`, "--timeout", "3s"]);
+    assert.equal(run.code, 0, run.stderr);
+    assert.ok(givenMs! > 0 && givenMs! <= 2_510, `${givenMs} ms were left`);
+  });
+});
+
+test("what a person takes to type is not the command's time", async () => {
+  const { raft, givenMs } = slowRaft(0);
+  await withServices((registry) => registry.add(Raft, raft), async ({ data }) => {
+    const words = ["raft", "remove", "2", "--data", data, "--timeout", "1s"];
+    const input = after(1_100, "gw\n");
+    const { stderr } = await covey(words, { terminals: ["stdin"], input });
+    assert.match(stderr, /\(deadline_exceeded\)/);
+    assert.ok(givenMs.get("remove")! > 200, `${givenMs.get("remove")} ms were left`);
+    assert.ok(givenMs.get("remove")! <= 1_000, `${givenMs.get("remove")} ms were left`);
+    assert.ok(givenMs.get("status")! <= 260, "asked once more time had gone by");
   });
 });
 

@@ -6,6 +6,7 @@ import { encodeText } from "../../src/base/bytes.ts";
 import { Prng } from "../../src/base/prng.ts";
 import { KV } from "../../src/gen/covey/kv/v1/kv_pb.ts";
 import { CompactedError, leaderOf, refusalOf } from "../../src/kv/client_error.ts";
+import type { KvCallOptions } from "../../src/kv/client_types.ts";
 import { turns } from "../ttrpc/support/memory_net.ts";
 import { clusterId, FakeCluster, settle } from "./support.ts";
 
@@ -307,6 +308,36 @@ clientTest("deadlines and signals, while nobody leads", 2, async (cluster) => {
   const [error] = await Promise.all(calls);
   assert.equal(error.code, Code.canceled);
   await assert.rejects(kv.put("a", "1", { signal: controller.signal }), /canceled/);
+});
+
+clientTest("no time at all, and what is no time", 1, async (cluster) => {
+  for (const sessions of [true, "single", false] as const) {
+    const kv = cluster.client({ sessions });
+    const calls: ((options: KvCallOptions) => Promise<unknown>)[] = [
+      (options) => kv.get("a", options),
+      (options) => kv.put("a", "1", options),
+      (options) => kv.lock("door", options),
+      (options) => kv.lock("door", { ...options, lease: 7 }),
+    ];
+    const failure = (call: Promise<unknown>): Promise<CoveyError> =>
+      settle(cluster, call.then(() => assert.fail("it was done"), CoveyError.from));
+    for (const call of calls) {
+      const error = await failure(call({ timeoutMs: 0 }));
+      assert.deepEqual(
+        [error.code, error.rawMessage, error.sent],
+        [Code.deadlineExceeded, "not done within 0 ms", false],
+      );
+    }
+    for (const timeoutMs of [-5, NaN, -Infinity]) {
+      for (const call of calls) {
+        const error = await failure(call({ timeoutMs }));
+        assert.deepEqual(
+          [error.code, error.rawMessage, error.sent],
+          [Code.invalidArgument, `timeoutMs is ${timeoutMs}; give milliseconds, 0 or more`, false],
+        );
+      }
+    }
+  }
 });
 
 clientTest("errors name the leader", 2, async (cluster) => {

@@ -21,10 +21,12 @@ export async function remove(this: CliContext, flags: RemoveFlags, text: string)
     const peer = await findPeer(node, group, text);
     if (flags.yes !== true) {
       const name = peer.name || String(peer.replica);
-      const typed = await askLine(
-        this,
-        `${describePeer(peer)} at ${peer.address} leaves for ever, and its data is worth nothing ` +
-          `afterwards. Type ${name} to go on: `,
+      const typed = await node.withoutDeadline(() =>
+        askLine(
+          this,
+          `${describePeer(peer)} at ${peer.address} leaves for ever, and its data is worth ` +
+            `nothing afterwards. Type ${name} to go on: `,
+        )
       );
       if (typed !== name) throw new UsageError("nothing was removed");
     }
