@@ -300,8 +300,9 @@ export interface KvOptions {
    */
   readonly compaction_revisions?: number;
   /**
-   * The same, counted in bytes of history. Default: "16MiB". Allowed: a size with its unit from
-   * "64KiB" to "64GiB", or "0B" for never. A number counts bytes.
+   * The same, counted in bytes of history; never more than a quarter of the quota. Default:
+   * "16MiB". Allowed: a size with its unit from "64KiB" to "64GiB", or "0B" for never. A number
+   * counts bytes.
    */
   readonly compaction_bytes?: number | string;
   /**

@@ -362,7 +362,7 @@ export const keysSchema = z.strictObject({
       most: 1_000_000_000,
     }),
     compaction_bytes: size({
-      doc: "The same, counted in bytes of history.",
+      doc: "The same, counted in bytes of history; never more than a quarter of the quota.",
       default: "16MiB",
       least: "64KiB",
       most: "64GiB",

@@ -208,7 +208,7 @@ export interface KvConfig {
   readonly request_bytes_max: number;
   /** Revisions of history that are kept; the node that leads has older ones forgotten. 0: never. */
   readonly compaction_revisions: number;
-  /** The same, counted in bytes of history. Bytes. */
+  /** The same, counted in bytes of history; never more than a quarter of the quota. Bytes. */
   readonly compaction_bytes: number;
   /** Watches that this node serves; one more is refused. */
   readonly watches_max: number;

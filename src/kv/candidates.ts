@@ -14,7 +14,7 @@ import type { Compare, PutCommand, RangeRequest, TransactionCommand } from "./co
 import type { Interval } from "./watch_index.ts";
 import type { KeyValue } from "./core/result.ts";
 import { plainRange } from "./core/range.ts";
-import { invalid } from "./refusal.ts";
+import { invalid, unavailable } from "./refusal.ts";
 
 /** A candidate's key. */
 export interface Candidate {
@@ -40,8 +40,8 @@ export class Candidates {
 
   /**
    * Becomes a candidate, or goes on as the one that this lease is already, and resolves when it is
-   * the oldest. Rejects with `not_found` when the lease ends first. A caller that leaves meanwhile
-   * is no candidate any more.
+   * the oldest. Rejects with `not_found` when the lease ends first, with `unavailable` when only the
+   * key is gone. A caller that leaves meanwhile is no candidate any more.
    */
   async enter(
     name: Uint8Array,
@@ -57,10 +57,12 @@ export class Candidates {
     let candidate: Candidate | undefined;
     try {
       candidate = await this.#create(key, lease, value, context);
-      await this.#wait(name, candidate, signal);
+      // This node may not have applied it yet.
+      await this.#parts.group.barrier(within(context)).catch(failed);
+      await this.#wait(name, { candidate, lease }, signal);
       // An older key may have gone with this one: what was read must be what all agree on.
       await this.#parts.group.barrier(within(context)).catch(failed);
-      if (!this.#exists(candidate)) throw leaseOver();
+      if (!this.#exists(candidate)) throw this.#gone(lease);
       signal.throwIfAborted();
       return candidate;
     } catch (error) {
@@ -115,7 +117,7 @@ export class Candidates {
     value: Uint8Array,
     context: CallContext,
   ): Promise<Candidate> {
-    const { commands, group } = this.#parts;
+    const { commands } = this.#parts;
     const command: TransactionCommand = {
       kind: "transaction",
       compares: [createdAt({ key, createRevision: 0 })],
@@ -124,8 +126,6 @@ export class Candidates {
     };
     const result = await commands.propose(command, undefined, within(context)).catch(failed);
     const { succeeded, revision, results: [own] } = commands.expect(result, "transaction");
-    // This node may not have applied it yet.
-    await group.barrier(within(context)).catch(failed);
     if (succeeded) return { key, createRevision: revision };
     if (own?.kind !== "range" || own.entries.length === 0) throw leaseOver();
     const [entry] = own.entries;
@@ -136,7 +136,11 @@ export class Candidates {
   }
 
   /** Until no older key is there. Keys never become older: what this node sees can only be late. */
-  async #wait(name: Uint8Array, candidate: Candidate, signal: AbortSignal): Promise<void> {
+  async #wait(
+    name: Uint8Array,
+    { candidate, lease }: { readonly candidate: Candidate; readonly lease: number },
+    signal: AbortSignal,
+  ): Promise<void> {
     const { hub, reads } = this.#parts;
     const { key, end } = this.intervalOf(name);
     const older: RangeRequest = {
@@ -152,13 +156,22 @@ export class Candidates {
     for (;;) {
       await hub.readable();
       const { entries, revision } = await reads.range(older);
-      if (!this.#exists(candidate)) throw leaseOver();
+      if (!this.#exists(candidate)) throw this.#gone(lease);
       if (entries.length === 0) return;
       const [{ key: before }] = entries;
       if (this.#changedSince([before, candidate.key], revision)) continue;
       const intervals = [before, candidate.key].map((one) => ({ key: one, end: noBytes }));
       await hub.change(intervals, signal);
     }
+  }
+
+  /**
+   * Why a candidate's key is not there. A caller that lost its connection and asked another node is
+   * taken back by the first one: it may come again.
+   */
+  #gone(lease: number): CoveyError {
+    if (this.#parts.machine.lease(lease) === undefined) return leaseOver();
+    return unavailable("the candidacy was taken back or deleted while waiting: try again");
   }
 
   #exists({ key, createRevision }: Candidate): boolean {

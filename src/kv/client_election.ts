@@ -79,7 +79,7 @@ async function held<T>(
 }
 
 /**
- * What is held by a lease of the caller's is lost when its key is gone. At `revision` it was there.
+ * What is held is lost when its key is gone. At `revision` it was there.
  */
 function followKey(parts: ElectionParts, key: Uint8Array, revision: number): FollowedKey {
   const lost = new AbortController();
@@ -131,15 +131,19 @@ interface FollowedKey {
   stop(): void;
 }
 
-/** The own lease's signal, or one that follows the key. */
+/**
+ * Lost is what was held when its lease may be over, or its key is gone: also with a lease of its own,
+ * because the node that was asked first may still take back a key on behalf of a call that it lost.
+ */
 function signalOf(
   parts: ElectionParts,
   { signal, own }: Hold,
   key: Uint8Array,
   header: ResponseHeader | undefined,
 ): FollowedKey {
-  if (own !== undefined) return { signal, stop: () => {} };
-  return followKey(parts, key, headerOf(header).revision);
+  const followed = followKey(parts, key, headerOf(header).revision);
+  if (own === undefined) return followed;
+  return { signal: AbortSignal.any([signal, followed.signal]), stop: followed.stop };
 }
 
 /** Gives back what was held, by deleting its key and by ending the lease if that is its own. */

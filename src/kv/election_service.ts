@@ -108,7 +108,10 @@ function candidateOf(leader: LeaderKey | undefined): Candidate {
   if (leader === undefined || leader.key.length === 0) {
     throw invalid("the leader's key is missing: give what Campaign answered");
   }
-  return { key: leader.key, createRevision: toNumber(leader.rev, "leader.rev") };
+  const createRevision = toNumber(leader.rev, "leader.rev");
+  // It would stand for a key that is not there, and a proclamation would make one.
+  if (createRevision === 0) throw invalid("leader.rev is missing: give what Campaign answered");
+  return { key: leader.key, createRevision };
 }
 
 function notElected(): CoveyError {

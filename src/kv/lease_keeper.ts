@@ -91,17 +91,14 @@ export class LeaseKeeper {
       return undefined;
     }
     this.#parts.counters.leasesRenewed++;
-    if (!renewed.checkpoint) {
+    const { ttlMs, checkpoint } = renewed;
+    if (checkpoint === 0) {
       await this.#parts.group.barrier(options);
-      return renewed.ttlMs;
+      return ttlMs;
     }
-    try {
-      await this.#propose({ kind: "leaseCheckpoint", leases: [{ id, remainingMs: 0 }] }, options);
-    } catch (error) {
-      this.#due.checkpointFailed(id);
-      throw error;
-    }
-    return renewed.ttlMs;
+    await this.#propose({ kind: "leaseCheckpoint", leases: [{ id, remainingMs: 0 }] }, options);
+    this.#due.checkpointCleared(id, checkpoint);
+    return ttlMs;
   }
 
   /** What is left of a lease that exists; 0 for one that is about to end. */

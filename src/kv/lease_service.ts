@@ -106,10 +106,12 @@ export function leaseHandlers(parts: KvParts): Handlers<typeof Lease> {
 
   return {
     leaseGrant: (request, context) => {
-      const ttlMs = toNumber(request.ttl, "ttl") * 1000;
-      if (!Number.isSafeInteger(ttlMs)) {
+      // Above the limit whatever that is, and perhaps above what can be written.
+      const ttlMs = Number(request.ttl) * 1000;
+      if (ttlMs > Number.MAX_SAFE_INTEGER) {
         throw refused(commands.failure("lease_ttl_invalid"), machine.limits);
       }
+      toNumber(request.ttl, "ttl");
       const id = toNumber(request.id, "id");
       const session = toSession(request.session);
       return commands.propose({ kind: "leaseGrant", id, ttlMs }, session, within(context))

@@ -11,6 +11,13 @@ interface Scan<Result> {
   step(keys: number): Result | "compacted" | "too_large" | undefined;
 }
 
+/** The machine is within an entry. */
+export interface HalfApplied {
+  readonly kind: "halfApplied";
+}
+
+const halfApplied: Scan<HalfApplied> = { step: () => ({ kind: "halfApplied" }) };
+
 /** What one step looks at: a fraction of a millisecond. */
 const keysPerStep = 256;
 /** How often a compaction may overtake a read of the newest revision, which then begins anew. */
@@ -32,14 +39,22 @@ export class Reads {
     return result;
   }
 
-  /** A transaction that only reads; the machine must not be within an entry. */
-  transaction(command: TransactionCommand): TransactionResult | Promise<TransactionResult> {
+  /**
+   * A transaction that only reads. Its compares would look into an entry that is half applied, be it
+   * only when it has to begin anew: then the log has to decide the order.
+   */
+  transaction(
+    command: TransactionCommand,
+  ): TransactionResult | HalfApplied | Promise<TransactionResult | HalfApplied> {
     const bytesMax = scanBytesMax(payloadBytesMax(this.#parts.settings));
     const { machine } = this.#parts;
-    return this.#scan(() => machine.scanTransaction(command, bytesMax), false);
+    return this.#scan<TransactionResult | HalfApplied>(
+      () => machine.applying ? halfApplied : machine.scanTransaction(command, bytesMax),
+      false,
+    );
   }
 
-  #scan<Result extends RangeResult | TransactionResult>(
+  #scan<Result extends RangeResult | TransactionResult | HalfApplied>(
     open: () => Scan<Result> | Failure,
     pinned: boolean,
   ): Result | Promise<Result> {
@@ -64,6 +79,7 @@ export class Reads {
         scan = undefined;
         return undefined;
       }
+      if (result.kind === "halfApplied") return result;
       if (answerBytes(result, bytesMax) > bytesMax) throw readTooLarge(bytesMax);
       return result;
     });

@@ -41,6 +41,11 @@ function toNumberOrNone(value: bigint, name: string): number {
   return value < 0n ? 0 : toNumber(value, name);
 }
 
+/** More than there can be is no limit either: clients say so with the largest number they have. */
+function toLimit(value: bigint): number {
+  return value > BigInt(Number.MAX_SAFE_INTEGER) ? 0 : toNumberOrNone(value, "limit");
+}
+
 export function toSession(session: WireSession | undefined): SessionHeader | undefined {
   if (session === undefined) return undefined;
   const header = {
@@ -107,7 +112,7 @@ export function toRange(request: WireRange): RangeRequest {
     kind: "range",
     key: request.key,
     end: request.rangeEnd,
-    limit: toNumberOrNone(request.limit, "limit"),
+    limit: toLimit(request.limit),
     revision: toNumberOrNone(request.revision, "revision"),
     sortOrder: oneOf(request.sortOrder, 2, "sort_order") as SortOrder,
     sortTarget: oneOf(request.sortTarget, 4, "sort_target") as SortTarget,

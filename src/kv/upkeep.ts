@@ -5,7 +5,7 @@
  */
 import type { Clock, Timer } from "../runtime/port.ts";
 import type { Command } from "./core/command.ts";
-import { compactionDue } from "./core/compaction_policy.ts";
+import { compactionDue, type CompactionPolicy } from "./core/compaction_policy.ts";
 import type { KvLimits } from "./core/limits.ts";
 import { limitNames } from "./core/limits.ts";
 import type { KvParts } from "./kv_parts.ts";
@@ -13,6 +13,8 @@ import type { KvResult } from "./core/result.ts";
 
 /** Entries between two looks at what has gathered. */
 const entriesPerLook = 64;
+/** Part of the quota that history may take. */
+const historyPart = 4;
 /** After a proposal that failed. */
 const retryMs = 1_000;
 /** Cleaning: a millisecond of it, with pauses that leave the thread to others. */
@@ -42,7 +44,9 @@ export class Upkeep {
 
   applied(result: KvResult): void {
     if (result.kind === "compact") this.#clean();
-    if (this.#leading && ++this.#entries % entriesPerLook === 0) this.#look();
+    if (!this.#leading) return;
+    const isFull = result.kind === "failure" && result.reason === "no_space";
+    if (++this.#entries % entriesPerLook === 0 || isFull) this.#look();
   }
 
   restored(): void {
@@ -84,7 +88,7 @@ export class Upkeep {
       if (limits !== undefined) return { kind: "configure", limits };
       this.#limitsFound = undefined;
     }
-    const revision = compactionDue(machine, settings.compaction);
+    const revision = compactionDue(machine, policyOf(settings.compaction, machine.bytesMax));
     return revision === undefined ? undefined : { kind: "compact", revision };
   }
 
@@ -120,6 +124,13 @@ export class Upkeep {
     if (machine.work(stepsPerTurn)) this.#cleaning = this.#clock.timer(pauseMs, cleanSome, this);
     else if (machine.pinned) this.#cleaning = this.#clock.timer(pinnedMs, cleanSome, this);
   }
+}
+
+/** A small store would be full of what nobody reads any more before it had as much as is kept. */
+function policyOf(policy: CompactionPolicy, bytesMax: number): CompactionPolicy {
+  if (policy.historyBytes === 0) return policy;
+  const historyBytes = Math.min(policy.historyBytes, Math.ceil(bytesMax / historyPart));
+  return { ...policy, historyBytes };
 }
 
 /** The wanted limits that are not in force and that nobody has changed; undefined for none. */

@@ -371,6 +371,8 @@ export class Cluster<Result = any> {
       // Before there is a log: one without this record is an accident.
       await writeClusterRecord(this.#parts.disk, this.#parts.directory, record);
       await this.#open(record, members);
+      // Of an invitation that came to nothing before.
+      this.#failure = undefined;
       this.logger.info("this node was added to a cluster", {
         clusterId: request.clusterId,
         replica,

@@ -62,7 +62,9 @@ class Call implements ForwardedCall {
     this.#leader = leader;
     this.#asked = asked;
     this.#ended = ended;
-    asked?.addEventListener("abort", this.#abort);
+    // It may have fired since it was looked at.
+    if (asked?.aborted) this.#controller.abort();
+    else asked?.addEventListener("abort", this.#abort);
   }
 
   get signal(): AbortSignal {
@@ -110,8 +112,8 @@ export async function forward(
   } catch (error) {
     const failure = CoveyError.from(error);
     if (failure.sent === false) return { kind: "refused", why: failure.rawMessage, retry: true };
-    // The leader does not know such a command, or no proposals at all: it is in no log.
-    if (failure.code === Code.unimplemented) {
+    // The leader does not take or know such a command, or no proposals at all: it is in no log.
+    if (failure.code === Code.unimplemented || failure.code === Code.invalidArgument) {
       throw new CoveyError(failure.code, failure.rawMessage, { sent: false, cause: failure });
     }
     if (failure.code === Code.deadlineExceeded) throw tooLate(true);

@@ -244,8 +244,11 @@ export class Founding {
     if (expect === 0) return join.every((address) => this.#at.has(address));
     if (this.#found.size > expect) {
       this.#complain(
-        `found ${this.#found.size} nodes where cluster.expect says ${expect}: correct cluster.join ` +
-          "or cluster.expect",
+        `found ${this.#found.size} nodes where cluster.expect says ${expect} ` +
+          `(${
+            this.found.map(({ name, address }) => `${name} at ${address}`).join(", ")
+          }): correct ` +
+          "cluster.join or cluster.expect; if one of them is gone for ever, restart all others",
       );
       return false;
     }

@@ -327,7 +327,7 @@ export class Group<Result> extends GroupFront<Result> {
       this.#handle(this.#node.ready());
       this.#applier.run();
     }
-    if (this.#node.hasCommitNews) this.#news.wait();
+    if (this.#stopped === undefined && this.#node.hasCommitNews) this.#news.wait();
     this.changed();
   }
 
@@ -371,7 +371,7 @@ export class Group<Result> extends GroupFront<Result> {
     for (const message of ready.messages) this.#send(message);
     if (ready.committed.length > 0) this.#applier.add(ready.committed);
     for (const { request, index } of ready.reads) {
-      this.requests.barriers.indexed(request, index, this.#applier.index);
+      this.requests.barriers.indexed(request, index, this.isRestoring ? 0 : this.#applier.index);
     }
     for (const { kind, request } of ready.dropped) {
       if (kind === "read") this.requests.barriers.dropped(request);

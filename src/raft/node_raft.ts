@@ -36,7 +36,7 @@ export interface NodeRaftParts {
 
 /** What an observer is told beside where to look; see {@link Observer}. */
 export interface FollowOptions<Result>
-  extends Omit<ObserverOptions<Result>, "clock" | "channels" | "group"> {
+  extends Omit<ObserverOptions<Result>, "clock" | "channels" | "ownsChannels" | "group"> {
   /** Mesh addresses of nodes that have a replica, in the order in which they are tried. */
   readonly addresses: readonly string[];
   /** 0, the default, is the key-value store's. */
@@ -64,7 +64,13 @@ export class NodeRaft {
       throw new CoveyError(Code.invalidArgument, "addresses: name a node to follow");
     }
     const channels = addresses.map((address) => this.#parts.channel(address));
-    return new Observer({ ...rest, group, clock: this.#parts.clock, channels });
+    return new Observer({
+      ...rest,
+      group,
+      clock: this.#parts.clock,
+      channels,
+      ownsChannels: true,
+    });
   }
 
   /** The requests of `covey.raft.v1.Raft`, made of this node. */

@@ -30,8 +30,10 @@ export interface ObserverOptions<Result> {
   readonly machine: Machine<Result>;
   /** The cluster to follow, 32 hexadecimal digits; default: that of the first node that answers. */
   readonly clusterId?: string;
-  /** Nodes that have a replica, in the order in which they are tried. They stay their owner's. */
+  /** Nodes that have a replica, in the order in which they are tried. */
   readonly channels: readonly Channel[];
+  /** The channels are closed with the observer; otherwise they stay their owner's. */
+  readonly ownsChannels?: boolean;
   /** Every entry, once, in order. */
   readonly applied?: (entry: MachineEntry, result: Result) => void;
   /** The machine was filled from a snapshot instead of entry by entry. */
@@ -59,7 +61,8 @@ export class Observer<Result> {
     this.#clusterId = options.clusterId ?? "";
     const index = options.machine.appliedIndex as LogIndex;
     this.#applier = new Applier(options.machine, options.clock, index, {
-      applied: ({ index, term }, data, result) => options.applied?.({ index, term, data }, result),
+      applied: ({ index, term }, data, result) =>
+        this.#tell(() => options.applied?.({ index, term, data }, result)),
       configured: () => {},
       commanded: (command) => this.#members.apply(command),
       progressed: () => this.#progress?.(),
@@ -75,14 +78,20 @@ export class Observer<Result> {
     return this.#applier.index;
   }
 
-  /** Follows until {@link stop}; rejects when this build cannot apply an entry. */
+  /**
+   * Follows until {@link stop}; rejects when this build cannot apply an entry, or when a callback
+   * throws.
+   */
   async run(): Promise<void> {
     const { channels } = this.#options;
     for (let at = 0; !this.#controller.signal.aborted; at++) {
       try {
         await this.#follow(channels[at % channels.length]);
       } catch (error) {
-        if (this.#failure !== undefined) throw this.#failure;
+        if (this.#failure !== undefined) {
+          this.#close();
+          throw this.#failure;
+        }
         if (this.#controller.signal.aborted) return;
         this.#options.lost?.(CoveyError.from(error));
       }
@@ -95,6 +104,12 @@ export class Observer<Result> {
     this.#applier.stop();
     this.#timer?.cancel();
     this.#progress?.();
+    this.#close();
+  }
+
+  #close(): void {
+    if (this.#options.ownsChannels !== true) return;
+    for (const channel of this.#options.channels) channel.close();
   }
 
   async #follow(channel: Channel): Promise<void> {
@@ -161,7 +176,18 @@ export class Observer<Result> {
     const index = this.#options.machine.appliedIndex as LogIndex;
     this.#applier.release(index);
     this.#isEmptied = false;
-    this.#options.restored?.(index);
+    this.#tell(() => this.#options.restored?.(index));
+  }
+
+  /** An error of the program's own, which a timer of the applier must not throw. */
+  #tell(callback: () => void): void {
+    try {
+      callback();
+    } catch (cause) {
+      this.#failure = CoveyError.from(cause, Code.internal);
+      this.#applier.stop();
+      this.#progress?.();
+    }
   }
 
   #push(bytes: Uint8Array): void {

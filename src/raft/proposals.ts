@@ -174,13 +174,14 @@ export class Proposals<Result> {
 
   /** Everything up to `index` came by a snapshot: what became of ours is not known. */
   skipped(index: number): void {
-    while (this.#head < this.#placed.length && this.#placed[this.#head].index <= index) {
-      fail(
-        this.#placed[this.#head++],
-        outcomeUnknown("this node got a snapshot instead of the entry"),
-      );
+    // What an earlier term placed further on may stand in front of what a later one placed here.
+    const placed = this.#placed.slice(this.#head);
+    this.#placed = placed.filter((proposal) => proposal.index > index);
+    this.#head = 0;
+    for (const proposal of placed) {
+      if (proposal.index > index) continue;
+      fail(proposal, outcomeUnknown("this node got a snapshot instead of the entry"));
     }
-    this.#compact();
   }
 
   /** Ends those whose time is over. */

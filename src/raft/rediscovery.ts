@@ -70,8 +70,8 @@ export class Rediscovery {
 
   async #ask(address: string): Promise<void> {
     const { channel: open, host, logger } = this.#parts;
-    using channel = open(address);
     try {
+      using channel = open(address);
       const { self, clusterId } = await createClient(Transport, channel).identify(
         {},
         { timeoutMs: questionMs },

@@ -9,7 +9,7 @@ import type { GroupObserver, LeaderHint, RequestOptions } from "./group_types.ts
 import type { RaftHost } from "./host.ts";
 import type { Machine } from "../base/machine.ts";
 import { encodeMachineData, fromWire, type GroupRecord, type Member } from "./members.ts";
-import { tooLate } from "./proposals.ts";
+import { shuttingDown, tooLate } from "./proposals.ts";
 
 /** A group as a program sees it. */
 export interface RaftGroup<Result> {
@@ -67,6 +67,13 @@ export class RemoteGroup<Result> implements RaftGroup<Result> {
     return group?.stopped === undefined ? group : undefined;
   }
 
+  /** It was removed, as far as this node has applied the root group's log. */
+  get #isGone(): boolean {
+    const members = this.#cluster.root?.members;
+    return members !== undefined && this.id < members.nextGroup &&
+      members.group(this.id) === undefined;
+  }
+
   get replica(): number {
     return this.#here?.replica ?? 0;
   }
@@ -83,11 +90,14 @@ export class RemoteGroup<Result> implements RaftGroup<Result> {
     const here = this.#here;
     if (here !== undefined) return await here.propose(data, options);
     const { host } = this.#cluster;
-    if (host === undefined) throw new CoveyError(Code.unavailable, "the node is shutting down");
+    if (host === undefined) throw shuttingDown();
     const { clock } = host;
     const deadlineMs = clock.monotonicMs() + (options.timeoutMs ?? host.options.requestMs);
     const encoded = encodeMachineData(data);
     for (let tried = 0, rounds = 0;;) {
+      if (this.#isGone) {
+        throw new CoveyError(Code.notFound, `group ${this.name} was removed`, { sent: false });
+      }
       const timeoutMs = deadlineMs - clock.monotonicMs();
       if (timeoutMs <= 0) throw tooLate(false);
       const member = this.#members[this.#at % this.#members.length];
@@ -122,8 +132,10 @@ export class RemoteGroup<Result> implements RaftGroup<Result> {
       try {
         const client = createClient(Raft, host.channelTo(member));
         const { peers, leader } = await client.peers({ group: this.id }, { timeoutMs, signal });
-        if (leader === 0n || peers.length === 0) continue;
-        this.#members = peers.map(fromWire);
+        // A replica of this node that is stopped takes nothing.
+        const others = peers.map(fromWire).filter(({ nodeId }) => nodeId !== host.nodeId);
+        if (leader === 0n || others.length === 0) continue;
+        this.#members = others;
         this.#leader = this.#members.find(({ replica }) => replica === Number(leader));
         this.#at = this.#leader === undefined ? 0 : this.#members.indexOf(this.#leader);
         return;

@@ -104,7 +104,7 @@ export class SnapshotSender {
       const reader = await this.#open(group.id, message.snapshot!);
       try {
         logger.info("sending a snapshot", { ...fields, bytes: reader.source.bytes });
-        await this.#transfer(group.id, peer, { message, reader, controller, progress });
+        await this.#transfer(group, peer, { message, reader, controller, progress });
         return whole;
       } finally {
         await reader.close();
@@ -128,7 +128,7 @@ export class SnapshotSender {
   }
 
   async #transfer(
-    group: number,
+    group: GroupOfAny,
     peer: Peer,
     { message, reader, controller, progress }: {
       readonly message: Message;
@@ -142,8 +142,8 @@ export class SnapshotSender {
     queue.push({
       head: {
         hello: this.#parts.hello(peer.nodeId),
-        message: encodeMessage(group, message),
-        group,
+        message: encodeMessage(group.id, message),
+        group: group.id,
         bytes: BigInt(reader.source.bytes),
         checksum: reader.source.checksum,
       },
@@ -170,6 +170,10 @@ export class SnapshotSender {
         }
         progress.bytes = Number(answer.offset) - first;
         if (answer.done) return;
+        // Nobody takes it from a leader of the past, and it stands in the way of the next one's.
+        if (!group.leads || group.term !== message.term) {
+          throw new CoveyError(Code.aborted, "another replica leads now");
+        }
         const until = Math.min(reader.source.bytes, Number(answer.offset) + windowBytes);
         while (sent < until) {
           const data = (await reader.read(sent)).slice();

@@ -115,6 +115,53 @@ electionTest("who leaves while waiting leaves the line", 1, async ({ cluster, le
   assert.ok(last.isDone);
 });
 
+electionTest(
+  "who leaves before its node has heard of its key leaves the line, too",
+  2,
+  async (scene) => {
+    const { cluster, lease } = scene;
+    const [leader, follower] = cluster.nodes;
+    const id = await lease();
+    await turns();
+    follower.paused = true;
+    const left = follower.local(Lock).lock({ name: bytes("l"), lease: id }, { timeoutMs: 500 })
+      .catch((error) => error);
+    await turns();
+    const kv = leader.local(KV);
+    assert.equal((await kv.range({ key: bytes("l/"), rangeEnd: bytes("l0") })).count, 1n);
+    await cluster.manual.advance(600);
+    assert.equal((await left).code, Code.deadlineExceeded);
+    await turns();
+    assert.equal((await kv.range({ key: bytes("l/"), rangeEnd: bytes("l0") })).count, 0n);
+  },
+);
+
+electionTest("whom the node asked before takes back enters the line again", 2, async (scene) => {
+  const { cluster, lease } = scene;
+  const [first, second] = cluster.nodes;
+  const held = await first.local(Lock).lock({ name: bytes("l"), lease: await lease() });
+  const id = await lease();
+  const controller = new AbortController();
+  const left = first.local(Lock)
+    .lock({ name: bytes("l"), lease: id }, { signal: controller.signal })
+    .catch((error) => error);
+  await turns();
+  // The client has lost its connection and asks elsewhere; its first node hears of that later.
+  const raw = second.local(Lock).lock({ name: bytes("l"), lease: id }).catch((error) => error);
+  const kv = cluster.client({ nodes: [1] });
+  const waiting = watched(kv.lock("l", { lease: Number(id) }));
+  await turns();
+  controller.abort();
+  assert.equal((await left).code, Code.canceled);
+  assert.match(`${await raw}`, /\[unavailable\] the candidacy was taken back/);
+  await cluster.manual.advance(1_000);
+  assert.ok(!waiting.isDone, "its lease lives, so it waits");
+  await first.local(Lock).unlock({ key: held.key });
+  const lock = await settle(cluster, waiting.promise);
+  assert.equal(lock.lease, Number(id));
+  await lock.unlock();
+});
+
 electionTest("bad requests", 1, async ({ cluster, lease }) => {
   const [node] = cluster.nodes;
   const election = node.local(Election), lock = node.local(Lock);
@@ -129,6 +176,11 @@ electionTest("bad requests", 1, async ({ cluster, lease }) => {
   await assert.rejects(election.proclaim({}), /the leader's key is missing/);
   await assert.rejects(election.resign({}), /the leader's key is missing/);
   await assert.rejects(lock.unlock({}), /the key is empty/);
+  // Without its revision it would be the proof of a key that nobody has.
+  const leader = { name, key: bytes("e/77"), lease: 0n };
+  await assert.rejects(election.proclaim({ leader, value: name }), /leader.rev is missing/);
+  await assert.rejects(election.resign({ leader }), /leader.rev is missing/);
+  await assert.rejects(election.leader({ name }), /nobody is elected/);
 });
 
 electionTest("an election: campaign, leader, proclaim, observe, resign", 2, async (scene) => {
@@ -296,9 +348,18 @@ electionTest("the client's lock: its own lease, a signal, and giving back", 2, a
   await kv.revokeLease(lock.lease);
   await cluster.manual.advance(2_000);
   assert.ok(lock.signal.aborted);
-  assert.match(`${lock.signal.reason}`, /the lease was revoked or has expired/);
+  assert.match(`${lock.signal.reason}`, /its key is gone: the lease ended, or somebody deleted it/);
   assert.ok(!(await kv.transact({ compare: [lock.held] })).succeeded);
   await lock.unlock();
+  // A key that is deleted while its lease lives is told as well.
+  const again = await settle(cluster, kv.lock("l", { ttlMs: 10_000 }));
+  const leadership = await settle(cluster, kv.election("e").campaign("me", { ttlMs: 10_000 }));
+  for (const { key, signal } of [again, leadership]) {
+    assert.ok(!signal.aborted);
+    await kv.delete(key);
+    await cluster.manual.advance(100);
+    assert.match(`${signal.reason}`, /its key is gone/);
+  }
 });
 
 electionTest("the client's lock with the caller's lease", 1, async ({ cluster }) => {

@@ -6,6 +6,9 @@ export const base64 = (text: string): string => btoa(text);
 
 const keyNames = ["a", "a\0", "aa", "ab", "b", "b/1", "b/2", "b/2\xff", "c", "\xff", "\xff\xff"];
 
+/** The largest number that can be asked for. */
+const largest = String(2n ** 63n - 1n);
+
 /** What the requests refer to. */
 export interface Known {
   readonly revision: number;
@@ -61,8 +64,10 @@ export class RequestSource {
   }
 
   /** Neither of 0, which is refused on purpose here, nor so short that it ends in the meantime. */
-  #ttl(): number {
-    return this.#prng.chance(0.05) ? 9_000_000_001 : this.#prng.between(500, 1_000);
+  #ttl(): string | number {
+    return this.#prng.chance(0.05)
+      ? this.#prng.pick<string | number>([9_000_000_001, largest])
+      : this.#prng.between(500, 1_000);
   }
 
   #lease(): string {
@@ -108,7 +113,7 @@ export class RequestSource {
     const orders = limit > 0 && sort_target > 0 ? [1, 2] : [0, 0, 0, 1, 2];
     return {
       ...this.#interval(),
-      limit: String(limit),
+      limit: prng.chance(0.05) ? largest : String(limit),
       revision: prng.chance(0.3) ? String(this.#revision()) : "0",
       sort_order: prng.pick(orders),
       sort_target,

@@ -330,6 +330,40 @@ kvTest(
   },
 );
 
+kvTest(
+  "a transaction that only reads and begins anew does not look into an entry either",
+  async (kv, cluster) => {
+    const client = cluster.client();
+    for (let at = 0; at < 60; at++) {
+      const success = Array.from(
+        { length: 120 },
+        (_, index) => ({ put: `k/${at}/${index}`, value: "v" }),
+      );
+      await client.transact({ success });
+    }
+    const { manual } = cluster;
+    const { monotonicMs } = manual;
+    manual.monotonicMs = () => manual.nowMs++;
+    const { machine } = cluster.nodes[0].module;
+    const interval = { key: bytes("k"), end: bytes("l") };
+    const first = { key: bytes("k/0/0"), target: Target.CREATE, result: Is.GREATER };
+    const value = { key: bytes("k"), rangeEnd: bytes("l") };
+    const range = { request: { case: "requestRange" as const, value } };
+    const reading = kv.txn({ compare: [first], success: [range], failure: [range] });
+    await turns(2);
+    // A compaction overtakes it, and a large entry is half applied when it looks again.
+    await client.put("x", "");
+    await client.compact(machine.revision);
+    cluster.append(encodeCommand({ kind: "deleteRange", ...interval, previous: false }));
+    while (!machine.applying) await Promise.resolve();
+    const answer = await settle(cluster, reading);
+    manual.monotonicMs = monotonicMs;
+    const [{ response }] = answer.responses;
+    assert.ok(response.case === "responseRange");
+    assert.equal(response.value.count, answer.succeeded ? 7_200n : 0n, "all, or none");
+  },
+);
+
 kvTest("a read of now that a compaction overtakes begins anew", async (kv, cluster) => {
   const client = cluster.client();
   for (let at = 0; at < 20; at++) {

@@ -354,6 +354,28 @@ test("a renewal whose checkpoint fails fails, and asks for it again", async () =
   await cluster.close();
 });
 
+test("no renewal is answered before the log knows of the lease's whole time", async () => {
+  const cluster = new FakeCluster({ nodes: 2 });
+  const { manual } = cluster;
+  const [first, second] = cluster.nodes;
+  const { id } = await first.local(Lease).leaseGrant({ ttl: 1_000n });
+  await manual.advance(650_000);
+  cluster.elect(1);
+  await turns();
+  // What the first renewal asks for is on its way, and may never come to be.
+  cluster.faults.held = true;
+  const streams = [new KeepAlive(second), new KeepAlive(second)];
+  let answered = 0;
+  const renewing = streams.map((stream) => stream.renew(id).then(() => answered++));
+  await turns();
+  assert.equal(answered, 0, "the next leader would grant 400 s");
+  cluster.release();
+  await Promise.all(renewing);
+  assert.equal(second.module.machine.lease(Number(id))?.remainingMs, 0);
+  for (const stream of streams) stream.end();
+  await cluster.close();
+});
+
 test("revoking deletes the keys; a chosen id can be used again", async () => {
   const cluster = new FakeCluster();
   const [node] = cluster.nodes;

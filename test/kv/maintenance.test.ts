@@ -1,7 +1,7 @@
 /** Maintenance, and what the store does by itself: limits, compaction, cleaning, metrics. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { CoveyError } from "../../src/base/error.ts";
+import { Code, CoveyError } from "../../src/base/error.ts";
 import { MetricsRegistry } from "../../src/base/metrics.ts";
 import { Maintenance } from "../../src/gen/covey/kv/v1/kv_pb.ts";
 import { encodeCommand } from "../../src/kv/core/command_codec.ts";
@@ -302,6 +302,28 @@ test("compaction by size", async () => {
   await turns();
   assert.ok(machine.compactRevision > 0);
   assert.ok(machine.statistics().historyBytes <= 60_000);
+  await cluster.close();
+});
+
+test("a small store is never full of its history", async () => {
+  const quota = 4 * 1024 * 1024;
+  const cluster = new FakeCluster({ options: { limits: { databaseBytesMax: quota } } });
+  const kv = cluster.client();
+  await cluster.manual.advance(100);
+  for (let at = 0; at < 6_000; at++) await kv.put("only", "x".repeat(1_024));
+  // Large ones fill it between two looks; the refusal itself is one.
+  let refusals = 0;
+  for (let at = 0; at < 30; at++) {
+    const put = kv.put("only", "x".repeat(1_000_000)).catch((error) => {
+      assert.equal(error.code, Code.resourceExhausted);
+      refusals++;
+    });
+    await settle(cluster, put);
+  }
+  assert.ok(refusals < 12, `${refusals} refusals`);
+  await settle(cluster, kv.put("only", ""));
+  const { keys, historyBytes } = await kv.status();
+  assert.deepEqual([keys, historyBytes < quota], [1, true]);
   await cluster.close();
 });
 

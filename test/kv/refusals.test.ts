@@ -85,7 +85,7 @@ test("requests that no store would take never become entries of the log", async 
   await cluster.close();
 });
 
-test("a negative limit is none, and a negative revision the newest, as in etcd", async () => {
+test("a negative limit is none, as the largest is, and a negative revision the newest, as in etcd", async () => {
   const cluster = new FakeCluster();
   const kv = cluster.nodes[0].local(KV);
   for (const key of ["a", "b", "c"]) await kv.put({ key: bytes(key), value: bytes("1") });
@@ -96,6 +96,14 @@ test("a negative limit is none, and a negative revision the newest, as in etcd",
     const { kvs, more } = await kv.range({ ...all, serializable, limit: -1n, revision: -7n });
     assert.deepEqual([kvs, more], [expected, false]);
   }
+  // So is the largest number that a client has: no store holds more keys than can be counted.
+  const most = await kv.range({ ...all, limit: 2n ** 63n - 1n });
+  assert.deepEqual([most.kvs, most.more], [expected, false]);
+  const lease = cluster.nodes[0].local(Lease);
+  for (const ttl of [2n ** 63n - 1n, 9_007_199_254_741n, 9_000_000_001n]) {
+    await assert.rejects(lease.leaseGrant({ ttl }), /\[out_of_range\] /, `${ttl}`);
+  }
+  await assert.rejects(lease.leaseGrant({ ttl: -1n }), /\[invalid_argument\] ttl is -1/);
   await cluster.close();
 });
 
@@ -437,7 +445,7 @@ test("a node without a group says so to every call, and why", async () => {
     ttl: 5n,
     keyBytesMax: 10n,
     lease: 7n,
-    leader: { name: bytes("a"), key: bytes("a/1"), lease: 7n },
+    leader: { name: bytes("a"), key: bytes("a/1"), rev: 5n, lease: 7n },
     success: [{
       request: { case: "requestRange", value: { key: bytes("a"), serializable: true } },
     }],

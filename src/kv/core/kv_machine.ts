@@ -225,6 +225,7 @@ export class KvMachine implements Machine<KvResult> {
 
   /** Reads a transaction that writes nothing, of its own state of now, likewise in slices. */
   scanTransaction(command: TransactionCommand, bytesMax = Infinity): TransactionScan | Failure {
+    assert(this.#unfinished === undefined, "compares do not look into an entry");
     const problem = shapeProblem(command, this.#limits);
     if (problem !== undefined) return this.#failure(problem);
     const chosen = chooseBranches(command, this.#tables, { keys: this.#limits.scanKeysMax });

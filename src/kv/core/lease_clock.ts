@@ -13,8 +13,8 @@ interface Due {
   dueMs: number;
   /** Its next checkpoint; infinite for a lease too short to need one. */
   checkpointMs: number;
-  /** The log knows of less than the whole time to live. */
-  checkpointed: boolean;
+  /** The log may know of less than the whole time to live: counts what was proposed so; 0 for not. */
+  checkpoint: number;
   /** Proposed to expire: it is not renewed any more. */
   expiring: boolean;
 }
@@ -31,6 +31,8 @@ export const checkpointEveryMs = 300_000;
 
 export class LeaseClock {
   readonly #due = new Map<number, Due>();
+  /** Of the last checkpoint. */
+  #checkpoint = 0;
 
   /** Starts over, when this node became the leader and has applied everything before its term. */
   promote(leases: Iterable<LeaseTime>, nowMs: number): void {
@@ -50,7 +52,7 @@ export class LeaseClock {
       ttlMs: lease.ttlMs,
       dueMs: nowMs + leftMs,
       checkpointMs: leftMs > checkpointEveryMs ? nowMs + checkpointEveryMs : Infinity,
-      checkpointed: lease.remainingMs !== 0,
+      checkpoint: lease.remainingMs === 0 ? 0 : ++this.#checkpoint,
       expiring: false,
     });
   }
@@ -61,23 +63,22 @@ export class LeaseClock {
   }
 
   /**
-   * A client's keep-alive. `checkpoint` asks for a checkpoint of 0, because the log knows of less
-   * than the whole time to live; it must be applied before the client is answered.
+   * A client's keep-alive. `checkpoint` other than 0 asks for a checkpoint of 0, because the log may
+   * know of less than the whole time to live; it must be applied before the client is answered, and
+   * before any other one that renews the lease meanwhile.
    */
-  renew(id: number, nowMs: number): { ttlMs: number; checkpoint: boolean } | undefined {
+  renew(id: number, nowMs: number): { ttlMs: number; checkpoint: number } | undefined {
     const due = this.#due.get(id);
     if (due === undefined || due.expiring || due.dueMs <= nowMs) return undefined;
-    const checkpoint = due.checkpointed;
     due.dueMs = nowMs + due.ttlMs;
     due.checkpointMs = due.ttlMs > checkpointEveryMs ? nowMs + checkpointEveryMs : Infinity;
-    due.checkpointed = false;
-    return { ttlMs: due.ttlMs, checkpoint };
+    return { ttlMs: due.ttlMs, checkpoint: due.checkpoint };
   }
 
-  /** The checkpoint that a renewal asked for did not happen: the next renewal asks again. */
-  checkpointFailed(id: number): void {
+  /** What a renewal asked for was applied: the log knows of the whole time, unless it was told anew. */
+  checkpointCleared(id: number, checkpoint: number): void {
     const due = this.#due.get(id);
-    if (due !== undefined) due.checkpointed = true;
+    if (due?.checkpoint === checkpoint) due.checkpoint = 0;
   }
 
   has(id: number): boolean {
@@ -119,7 +120,7 @@ export class LeaseClock {
     for (const due of this.#due.values()) {
       if (due.expiring || due.checkpointMs > nowMs || due.dueMs <= nowMs) continue;
       due.checkpointMs = nowMs + checkpointEveryMs;
-      due.checkpointed = true;
+      due.checkpoint = ++this.#checkpoint;
       found.push({ id: due.id, remainingMs: Math.max(1, Math.floor(due.dueMs - nowMs)) });
       if (found.length === most) break;
     }

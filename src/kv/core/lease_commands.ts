@@ -3,6 +3,7 @@ import { assert } from "../../base/assert.ts";
 import { compareBytes } from "./bytes.ts";
 import type { FailureReason, KvResult } from "./result.ts";
 import type { LeaseGrantCommand } from "./command.ts";
+import type { Leases } from "./leases.ts";
 import { LongRevoke } from "./long_command.ts";
 import { nowhere } from "./records.ts";
 import type { Tables } from "./transaction.ts";
@@ -28,9 +29,13 @@ export function grantLease(
 /** Removes the leases that exist and their keys, in the keys' order and in one revision. */
 export function revokeLeases(ids: readonly number[], tables: Tables): LongRevoke {
   const { store, leases } = tables;
-  return new LongRevoke(store, keysOfLeases(ids, tables), () => {
+  return new LongRevoke(store, addressesOf(ids, leases), () => {
     for (const id of ids) leases.remove(id);
   });
+}
+
+function* addressesOf(ids: readonly number[], leases: Leases): Generator<number> {
+  for (const id of new Set(ids)) yield* leases.get(id)?.keys ?? [];
 }
 
 /** In their order. */

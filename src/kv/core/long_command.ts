@@ -3,11 +3,14 @@
  * How they are sliced shows nowhere, because nothing is read or written in between as of their
  * revision.
  */
+import { assert } from "../../base/assert.ts";
 import type { Change, Store } from "./store.ts";
 import type { DeleteRangeCommand } from "./command.ts";
 import type { KeyValue, KvResult } from "./result.ts";
 import { noBytes } from "./bytes.ts";
+import { nowhere } from "./records.ts";
 import type { Position } from "./key_index.ts";
+import { SlicedSort } from "./sliced_sort.ts";
 
 export interface LongCommand {
   readonly change: Change;
@@ -49,29 +52,51 @@ export class LongDelete implements LongCommand {
   }
 }
 
+/** Addresses that are collected or sorted in the time in which one key is deleted. */
+const sortedPerKey = 4;
+
 /** Removes leases: their keys in order, then themselves. */
 export class LongRevoke implements LongCommand {
   readonly change: Change;
   readonly #store: Store;
-  readonly #keys: readonly Uint8Array[];
+  readonly #addresses: Iterator<number>;
+  readonly #found: number[] = [];
+  #sort: SlicedSort<number> | undefined = undefined;
   readonly #removed: () => void;
   #at = 0;
 
-  constructor(store: Store, keys: readonly Uint8Array[], removed: () => void) {
+  /** `addresses` are those of live keys, each once. They hold: nothing is cleaned meanwhile. */
+  constructor(store: Store, addresses: Iterator<number>, removed: () => void) {
     this.#store = store;
-    this.#keys = keys;
+    this.#addresses = addresses;
     this.#removed = removed;
     this.change = { main: store.revision + 1, sub: 0 };
   }
 
   step(keys: number): boolean {
-    const to = Math.min(this.#keys.length, this.#at + keys);
+    const sort = this.#sort ??= this.#collect(keys * sortedPerKey);
+    if (sort === undefined || !sort.step(keys * sortedPerKey)) return false;
+    const { sorted } = sort;
+    const { records } = this.#store;
+    const to = Math.min(sorted.length, this.#at + keys);
     for (; this.#at < to; this.#at++) {
-      this.#store.deleteRange(this.#keys[this.#at], noBytes, this.change);
+      this.#store.deleteRange(records.keyBytes(sorted[this.#at]), noBytes, this.change);
     }
-    if (this.#at < this.#keys.length) return false;
+    if (this.#at < sorted.length) return false;
     this.#removed();
     return true;
+  }
+
+  /** Undefined until all are found. */
+  #collect(most: number): SlicedSort<number> | undefined {
+    const { records } = this.#store;
+    for (let left = most; left > 0; left--) {
+      const { done, value } = this.#addresses.next();
+      if (done === true) return new SlicedSort(this.#found, (a, b) => records.compareKeys(a, b));
+      assert(this.#store.liveOf(value) !== nowhere, "a lease holds live keys");
+      this.#found.push(value);
+    }
+    return undefined;
   }
 
   result(revision: number): KvResult {

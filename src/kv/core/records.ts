@@ -93,6 +93,14 @@ export class Records {
     return length - otherLength;
   }
 
+  /** Negative, zero or positive as the first key sorts before, with or after the second. */
+  compareKeys(key: number, other: number): number {
+    const slab = this.#slabs[slabOf(other)];
+    const unit = unitOf(other);
+    const from = unit * 8 + keyHeaderBytes;
+    return this.compareKey(key, slab.bytes, from, from + slab.words[unit * 2 + 1]);
+  }
+
   /** The value is `value[from, to)`. */
   add(key: number, fields: RecordFields, value: Uint8Array, from = 0, to = value.length): number {
     const length = to - from;

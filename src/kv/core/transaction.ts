@@ -6,7 +6,7 @@
 import { CompareOperator, CompareTarget } from "./command.ts";
 import type { Compare, DeleteRangeCommand, Operation, PutCommand } from "./command.ts";
 import type { TransactionCommand } from "./command.ts";
-import { compareBytes, inInterval, isOpenEnd } from "./bytes.ts";
+import { compareBytes, inInterval, isOpenEnd, noBytes } from "./bytes.ts";
 import type { FailureReason, KeyValue } from "./result.ts";
 import type { KvLimits } from "./limits.ts";
 import type { Leases } from "./leases.ts";
@@ -98,22 +98,54 @@ function writtenBy(transaction: TransactionCommand): Written | undefined {
 
 function writtenByAll(operations: readonly Operation[]): Written | undefined {
   const all: Written = { puts: [], deletes: [] };
-  for (const operation of operations) {
+  const puts: Owned<Uint8Array>[] = [], deletes: Owned<DeleteRangeCommand>[] = [];
+  for (const [owner, operation] of operations.entries()) {
     let own: Written | undefined = { puts: [], deletes: [] };
     if (operation.kind === "put") own.puts.push(operation.key);
     else if (operation.kind === "deleteRange") own.deletes.push(operation);
     else if (operation.kind === "transaction") own = writtenBy(operation);
-    if (own === undefined || conflicts(all, own)) return undefined;
+    if (own === undefined) return undefined;
+    for (const what of own.puts) puts.push({ what, owner });
+    for (const what of own.deletes) deletes.push({ what, owner });
     all.puts.push(...own.puts);
     all.deletes.push(...own.deletes);
   }
-  return all;
+  return conflict(puts, deletes) ? undefined : all;
 }
 
-function conflicts(a: Written, b: Written): boolean {
-  return b.puts.some((key) => a.puts.some((other) => compareBytes(key, other) === 0)) ||
-    b.puts.some((key) => a.deletes.some((one) => inInterval(key, one.key, one.end))) ||
-    a.puts.some((key) => b.deletes.some((one) => inInterval(key, one.key, one.end)));
+/** What one of several operations writes. */
+interface Owned<What> {
+  readonly what: What;
+  readonly owner: number;
+}
+
+/**
+ * Whether one operation puts what another one puts or deletes. There may be very many of them where
+ * an operator has raised the limit, hence the order: what is looked for is found by halving.
+ */
+function conflict(
+  puts: Owned<Uint8Array>[],
+  deletes: readonly Owned<DeleteRangeCommand>[],
+): boolean {
+  puts.sort((a, b) => compareBytes(a.what, b.what));
+  /** The first one from here on that is another operation's. */
+  const others = new Uint32Array(puts.length);
+  for (let at = puts.length - 1; at >= 0; at--) {
+    const isSame = at + 1 < puts.length && puts[at + 1].owner === puts[at].owner;
+    others[at] = isSame ? others[at + 1] : at + 1;
+  }
+  const isPut = (at: number, { key, end }: Pick<DeleteRangeCommand, "key" | "end">): boolean =>
+    at < puts.length && inInterval(puts[at].what, key, end);
+  return puts.some(({ what }, at) => isPut(others[at], { key: what, end: noBytes })) ||
+    deletes.some(({ what, owner }) => {
+      let low = 0, high = puts.length;
+      while (low < high) {
+        const middle = (low + high) >>> 1;
+        if (compareBytes(puts[middle].what, what.key) < 0) low = middle + 1;
+        else high = middle;
+      }
+      return isPut(low, what) && (puts[low].owner !== owner || isPut(others[low], what));
+    });
 }
 
 /** A transaction whose branches are chosen. */

@@ -1,7 +1,13 @@
 /** What one command may look at and answer, case by case. */
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
+import { equalBytes } from "../../../src/base/bytes.ts";
+import { Prng } from "../../../src/base/prng.ts";
+import { inInterval } from "../../../src/kv/core/bytes.ts";
 import type { Compare, Operation, PutCommand, RangeRequest } from "../../../src/kv/core/command.ts";
+import type { DeleteRangeCommand, TransactionCommand } from "../../../src/kv/core/command.ts";
+import { defaultLimits } from "../../../src/kv/core/limits.ts";
+import { shapeProblem } from "../../../src/kv/core/transaction.ts";
 import { encodeCommand } from "../../../src/kv/core/command_codec.ts";
 import { digest, Harness, piecesOf, restored } from "./support.ts";
 import type { KvLimits } from "../../../src/kv/core/limits.ts";
@@ -222,4 +228,78 @@ test("a transaction at its bound of keys is applied in slices, unseen before it 
   assert.ok(deleted.kind === "deleteRange" && deleted.deleted === keys - 1);
   assert.ok(inner.kind === "transaction" && inner.results[0].kind === "range");
   assert.deepEqual(inner.results[0].entries.map(({ key }) => key), [latin("k"), latin("k0")]);
+});
+
+/** What a transaction puts and deletes, by the operation that does: the rule as it is written. */
+function changesTwice(operations: readonly Operation[]): boolean {
+  const written = operations.map(writtenBy);
+  return operations.some((one) => one.kind === "transaction" && isRefused(one)) ||
+    written.some((own, at) =>
+      written.some((other, place) =>
+        place !== at &&
+        own.puts.some((key) =>
+          other.puts.some((second) => equalBytes(key, second)) ||
+          other.deletes.some((each) => inInterval(key, each.key, each.end))
+        )
+      )
+    );
+}
+
+function isRefused({ success, failure }: TransactionCommand): boolean {
+  return changesTwice(success) || changesTwice(failure);
+}
+
+function writtenBy(operation: Operation): { puts: Uint8Array[]; deletes: DeleteRangeCommand[] } {
+  if (operation.kind === "put") return { puts: [operation.key], deletes: [] };
+  if (operation.kind === "deleteRange") return { puts: [], deletes: [operation] };
+  if (operation.kind === "range") return { puts: [], deletes: [] };
+  const all = [...operation.success, ...operation.failure].map(writtenBy);
+  return { puts: all.flatMap(({ puts }) => puts), deletes: all.flatMap(({ deletes }) => deletes) };
+}
+
+test("which transactions change a key twice is what looking at every pair finds", () => {
+  const prng = new Prng(7);
+  const keys = ["a", "a\0", "b", "c", "d", "\xff"];
+  const some = (depth: number): Operation[] =>
+    Array.from({ length: prng.below(4) }, () => operation(depth));
+  const transaction = (depth: number): TransactionCommand => ({
+    kind: "transaction",
+    compares: [],
+    success: some(depth),
+    failure: some(depth),
+  });
+  const operation = (depth: number): Operation => {
+    if (depth > 0 && prng.chance(0.4)) return transaction(depth - 1);
+    if (prng.chance(0.6)) return put(prng.pick(keys));
+    const end = latin(prng.pick(["", "\0", ...keys]));
+    return { kind: "deleteRange", key: latin(prng.pick(keys)), end, previous: false };
+  };
+  const seen = [0, 0];
+  for (let round = 0; round < 3_000; round++) {
+    const one = transaction(2);
+    const problem = shapeProblem(one, defaultLimits);
+    const expected = isRefused(one) ? "duplicate_key" : undefined;
+    assert.equal(problem, expected, JSON.stringify(one));
+    seen[expected === undefined ? 0 : 1]++;
+  }
+  assert.ok(seen.every((count) => count > 300), `${seen}`);
+});
+
+test("where an operator allows them, ten thousand puts in one transaction are compared with few", () => {
+  const operations = 10_000;
+  const success = Array.from({ length: operations }, (_, at) => put(`k/${at * 7 % operations}`));
+  let looks = 0;
+  // Every comparison of two keys begins with a look at how long they are.
+  for (const { key } of success) {
+    const { length } = key;
+    Object.defineProperty(key, "length", {
+      get: () => {
+        looks++;
+        return length;
+      },
+    });
+  }
+  const whole: TransactionCommand = { kind: "transaction", compares: [], success, failure: [] };
+  assert.equal(shapeProblem(whole, { ...defaultLimits, operationsMax: operations }), undefined);
+  assert.ok(looks < 2_000_000, `${looks} looks`);
 });

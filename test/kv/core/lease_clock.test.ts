@@ -22,7 +22,7 @@ test("a lease is due after its time to live, and given once", () => {
 test("renewing starts over; what is due or proposed is not renewed", () => {
   const clock = new LeaseClock();
   clock.granted({ id: 1, ttlMs: 1_000, remainingMs: 0 }, 0);
-  assert.deepEqual(clock.renew(1, 900), { ttlMs: 1_000, checkpoint: false });
+  assert.deepEqual(clock.renew(1, 900), { ttlMs: 1_000, checkpoint: 0 });
   assert.equal(clock.remainingMs(1, 1_000), 900);
   assert.deepEqual(clock.expired(1_899, 10), []);
   assert.equal(clock.renew(1, 1_900), undefined);
@@ -38,8 +38,11 @@ test("a new leader begins with what the checkpoint left, a renewal clears it", (
   clock.promote([{ id: 1, ttlMs: 10_000, remainingMs: 4_000 }], 500);
   assert.equal(clock.remainingMs(9, 500), undefined);
   assert.equal(clock.nextMs(), 4_500);
-  assert.deepEqual(clock.renew(1, 1_000), { ttlMs: 10_000, checkpoint: true });
-  assert.deepEqual(clock.renew(1, 2_000), { ttlMs: 10_000, checkpoint: false });
+  const asked = { ttlMs: 10_000, checkpoint: 1 };
+  assert.deepEqual(clock.renew(1, 1_000), asked);
+  assert.deepEqual(clock.renew(1, 1_500), asked, "until it is applied, everybody waits for it");
+  clock.checkpointCleared(1, 1);
+  assert.deepEqual(clock.renew(1, 2_000), { ttlMs: 10_000, checkpoint: 0 });
   clock.demote();
   assert.equal(clock.nextMs(), undefined);
 });
@@ -58,7 +61,12 @@ test("long leases are checkpointed from time to time, short ones never", () => {
     { id: 2, remainingMs: 2 * checkpointEveryMs },
   ]);
   assert.deepEqual(clock.checkpoints(checkpointEveryMs, 10), []);
-  assert.deepEqual(clock.renew(1, checkpointEveryMs), { ttlMs, checkpoint: true });
+  const renewed = clock.renew(1, checkpointEveryMs);
+  assert.ok(renewed !== undefined && renewed.checkpoint > 0);
+  // The next checkpoint stands behind what that renewal asked for, which clears another one.
+  assert.equal(clock.checkpoints(2 * checkpointEveryMs, 10).length, 2);
+  clock.checkpointCleared(1, renewed.checkpoint);
+  assert.ok((clock.renew(1, 2 * checkpointEveryMs)?.checkpoint ?? 0) > renewed.checkpoint);
 });
 
 test("at most as many as asked for", () => {

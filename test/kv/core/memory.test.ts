@@ -10,6 +10,9 @@ import type { Command } from "../../../src/kv/core/command.ts";
 import { Prng } from "../../../src/base/prng.ts";
 import { Records } from "../../../src/kv/core/records.ts";
 import { Code } from "../../../src/base/error.ts";
+import { encodeCommand } from "../../../src/kv/core/command_codec.ts";
+import { KvMachine } from "../../../src/kv/core/kv_machine.ts";
+import type { KvResult } from "../../../src/kv/core/result.ts";
 import { digest, Harness, piecesOf, restored } from "./support.ts";
 import { latin } from "./twin.ts";
 
@@ -236,4 +239,52 @@ test("a snapshot that is read too slowly is given up before it keeps too much", 
   assert.equal(after.pinnedBytes, 0);
   assert.ok(after.memoryBytes <= held + (80 << 20), `${after.memoryBytes}`);
   assert.equal(digest(store.machine), digest(restored(piecesOf(store.machine))));
+});
+
+test("a lease of very many keys ends in slices, from the first one on", () => {
+  const keysPerSlice = 16, keys = 2_000;
+  const machine = new KvMachine({ keysPerSlice });
+  const prng = new Prng(3);
+  let index = 0;
+  const entry = (command: Command) => ({ index: ++index, term: 1, data: encodeCommand(command) });
+  for (const id of [1, 2]) machine.apply(entry({ kind: "leaseGrant", id, ttlMs: 60_000 }));
+  const names = Array.from({ length: keys }, (_, at) => `k${String(at).padStart(5, "0")}`);
+  for (let left = keys; left > 0; left--) {
+    const [name] = names.splice(prng.below(left), 1);
+    machine.apply(entry({
+      kind: "put",
+      key: latin(name),
+      value: noBytes,
+      lease: 1 + left % 2,
+      previous: false,
+      ignoreValue: false,
+      ignoreLease: false,
+    }));
+  }
+  let copied = 0;
+  const { keyBytes } = Records.prototype;
+  Records.prototype.keyBytes = function (key: number): Uint8Array {
+    copied++;
+    return keyBytes.call(this, key);
+  };
+  const before = machine.revision;
+  let slices = 1;
+  let result: KvResult | undefined;
+  try {
+    result = machine.apply(entry({ kind: "leaseExpire", ids: [2, 1, 2] }));
+    for (; result === undefined; slices++) {
+      assert.ok(copied <= keysPerSlice, `${copied} keys in slice ${slices}`);
+      assert.equal(machine.leases().length, 2, "they are there until all is done");
+      copied = 0;
+      result = machine.resume();
+    }
+  } finally {
+    Records.prototype.keyBytes = keyBytes;
+  }
+  assert.ok(slices > keys / keysPerSlice, `${slices}`);
+  assert.equal(result.kind === "leaseRevoke" && result.deleted, keys);
+  assert.deepEqual(machine.leases(), []);
+  const told = machine.eventsOf(before + 1).map(({ entry: { key } }) => key);
+  assert.deepEqual(told, [...told].sort(compareBytes), "in the order of the keys");
+  assert.equal(told.length, keys);
 });

@@ -2,10 +2,11 @@
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
 import { Code, CoveyError } from "../../../src/base/error.ts";
-import type { FollowResponse } from "../../../src/gen/covey/raft/v1/transport_pb.ts";
+import { type FollowResponse, Transport } from "../../../src/gen/covey/raft/v1/transport_pb.ts";
 import { Observer } from "../../../src/raft/observer.ts";
+import { createClient } from "../../../src/ttrpc/client.ts";
 import { armBan, liftBan } from "../../simulation/ban.ts";
-import { addressOf, Lab, nodeIdOf } from "./lab.ts";
+import { addressOf, caught, Lab, nodeIdOf } from "./lab.ts";
 import { TestMachine, type TestResult } from "./test_machine.ts";
 
 before(armBan);
@@ -274,4 +275,56 @@ test("an entry that this build cannot apply ends the observer with a type", asyn
   await lab.put(leader, 3);
   newer.observer.stop();
   await lab.wait(newer.ended);
+});
+
+test("an observer whose program throws ends with that, and nothing else does", async () => {
+  const lab = new Lab();
+  const leader = await lab.found("a", "b", "c");
+  await lab.put(leader, 2);
+  for (const id of ["bad", "large:3:bad"]) {
+    const told: number[] = [];
+    const observer = new Observer({
+      clock: lab.outsideRuntime.clock,
+      group: 0,
+      machine: new TestMachine(),
+      channels: [lab.channel("a")],
+      applied: ({ index }, result) => {
+        if (result.id === id) throw new RangeError("not mine");
+        told.push(index);
+      },
+    });
+    const ended = caught(observer.run());
+    await lab.wait(lab.propose(leader, { id }));
+    await lab.put(leader, 2);
+    const error = await lab.wait(ended);
+    assert.equal(error.code, Code.internal);
+    assert.match(error.message, /not mine/);
+    assert.ok(told.length > 0 && Math.max(...told) < lab.indexOf(id)!, `${told}`);
+  }
+});
+
+test("an observer that has channels of its own leaves none of them open", async () => {
+  const lab = new Lab();
+  const leader = await lab.found("a", "b", "c");
+  for (const how of ["stopped", "never run", "failed"] as const) {
+    const channels = ["a", "b"].map((name) => lab.channel(name));
+    const observer = new Observer<TestResult>({
+      clock: lab.outsideRuntime.clock,
+      group: 0,
+      machine: new TestMachine(),
+      channels,
+      ownsChannels: true,
+      applied: (_entry, { id }) => assert.notEqual(id, "bad"),
+    });
+    const ended = how === "never run" ? undefined : observer.run().catch(() => how);
+    await lab.put(leader, 1);
+    if (how === "failed") await lab.wait(lab.propose(leader, { id: "bad" }));
+    else observer.stop();
+    if (ended !== undefined) {
+      assert.equal(await lab.wait(ended), how === "failed" ? how : undefined);
+    }
+    for (const channel of channels) {
+      await lab.failure(createClient(Transport, channel).identify({}, { timeoutMs: 1_000 }));
+    }
+  }
 });

@@ -2,9 +2,14 @@
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
 import process from "node:process";
+import { create } from "npm:@bufbuild/protobuf@2.17.0";
+import { silentLogger } from "../../../src/base/log.ts";
+import { FounderSchema } from "../../../src/gen/covey/raft/v1/transport_pb.ts";
 import { clusterIdOf } from "../../../src/raft/cluster_record.ts";
+import { Founding } from "../../../src/raft/founding.ts";
+import { DiskError } from "../../../src/runtime/port.ts";
 import { armBan, liftBan } from "../../simulation/ban.ts";
-import { addressOf, Lab, nodeIdOf } from "./lab.ts";
+import { addressOf, dataDirectory, Lab, nodeIdOf } from "./lab.ts";
 
 before(armBan);
 after(liftBan);
@@ -297,4 +302,88 @@ test("who waits for founders says for whom, and is not heard again for an hour",
   lab.define("c", { join, expect: 3 });
   lab.start("b", "c");
   await lab.leader(names);
+});
+
+test("founders that have agreed to different sets say so, and what to do", async () => {
+  const lab = new Lab();
+  lab.define("a", { join: [addressOf("b")] });
+  lab.define("b", { join: [addressOf("a"), addressOf("c")] });
+  lab.define("c", { join: [addressOf("b")] });
+  lab.start("a", "b", "c");
+  await lab.pass(10_000);
+  for (const [name, pattern] of [["a", /of 3 nodes.*of 2/], ["b", /of 2 nodes.*of 3/]] as const) {
+    const { record, problem } = lab.node(name).cluster;
+    assert.equal(record, undefined);
+    assert.match(problem!, pattern);
+    assert.match(problem!, /the same cluster\.join.*remove cluster\.json/);
+    assert.ok(lab.logged(name, /has agreed to found/).length <= 2);
+  }
+  // What it says helps.
+  for (const name of ["a", "b", "c"]) {
+    lab.machine(name).kill();
+    lab.define(name, { join: ["a", "b", "c"].map(addressOf) });
+    await lab.runTool(name, ({ disk }) => disk.remove(`${dataDirectory}/cluster.json`));
+  }
+  lab.start("a", "b", "c");
+  await works(lab, ["a", "b", "c"]);
+});
+
+test("who stops to found makes no promise any more", async () => {
+  const lab = new Lab();
+  lab.define("b", { join: [addressOf("nobody")], expect: 2 });
+  lab.start("b");
+  await lab.pass(1_000);
+  lab.machine("b").pause();
+  let promises = 0;
+  const self = { nodeId: nodeIdOf("x"), name: "x", address: addressOf("x") };
+  const other = { nodeId: nodeIdOf("b"), name: "b", address: addressOf("b") };
+  const founding = new Founding({
+    clock: lab.outsideRuntime.clock,
+    logger: silentLogger,
+    self,
+    join: [addressOf("b")],
+    expect: 2,
+    channel: () => lab.channel("b"),
+    promised: undefined,
+    promise: () => {
+      promises++;
+      return Promise.resolve();
+    },
+  });
+  const run = founding.run();
+  await lab.pass(100);
+  // It is complete with that, and its own question has no answer yet.
+  founding.met(create(FounderSchema, { ...other, known: [other.nodeId], expect: 2 }));
+  founding.stop();
+  assert.equal(await lab.wait(run), undefined);
+  assert.equal(promises, 0);
+});
+
+test("an invitation that came to nothing is forgotten when another one is taken", async () => {
+  const lab = new Lab();
+  await lab.found("a", "b", "c");
+  let isFull = true;
+  const full = (path: string): Promise<never> => {
+    isFull = false;
+    return Promise.reject(new DiskError("full", path, "no room"));
+  };
+  lab.define("d", {
+    join: [addressOf("a")],
+    disk: (disk) =>
+      new Proxy(disk, {
+        get: (target, name) => {
+          if (name === "replaceFile" && isFull) return full;
+          const value: unknown = Reflect.get(target, name);
+          return typeof value === "function" ? value.bind(target) : value;
+        },
+      }),
+  });
+  lab.start("d");
+  await lab.pass(2_000);
+  await lab.failure(lab.operator("a").add({ address: addressOf("d") }));
+  const { cluster } = lab.node("d");
+  assert.match(cluster.problem!, /no room/);
+  await lab.wait(lab.operator("a").add({ address: addressOf("d") }));
+  assert.equal(cluster.problem, undefined);
+  await lab.converged();
 });

@@ -335,3 +335,52 @@ test("a leader elsewhere that takes nothing any more is not asked without a paus
   assert.equal(code, Code.deadlineExceeded);
   assert.ok(asked > 1 && asked < 15, `${asked} times in a second`);
 });
+
+test("a handle of a group that was removed says so at once", async () => {
+  const lab = new Lab();
+  await lab.found("a", "b");
+  const { groups } = await place(lab, lab.alive, "some", { replicas: 1 });
+  const outside = lab.alive.find(({ name }) => !groups.has(name))!;
+  const record = outside.cluster.groups!.record("some")!;
+  const { cluster } = outside;
+  const machine = new TestMachine();
+  const handle = new RemoteGroup<TestResult>({ cluster, machine, record, id: record.id });
+  await lab.wait(handle.propose(commandBytes("taken")));
+  await lab.wait(lab.operator("a").removeGroup({ name: "some" }));
+  await lab.until(() => cluster.root!.members.groups.length === 0);
+  const startedMs = lab.simulation.nowMs;
+  const error = await lab.failure(handle.propose(commandBytes("gone"), { timeoutMs: 3_000 }));
+  assert.equal(error.code, Code.notFound, error.message);
+  assert.equal(error.sent, false);
+  assert.ok(lab.simulation.nowMs - startedMs < 50);
+});
+
+test("a handle does not ask the stopped replica of its own node", async () => {
+  const lab = new Lab();
+  await lab.found("a", "b", "c");
+  const { groups } = await place(lab, lab.alive, "some", { replicas: 1 });
+  const keeper = lab.alive.find(({ name }) => groups.has(name))!;
+  const [outside, third] = lab.alive.filter(({ name }) => !groups.has(name));
+  const { cluster } = outside;
+  const { id, name } = cluster.groups!.record("some")!;
+  // What it begins with is of the past.
+  const founders = [cluster.root!.members.ofNode(third.cluster.host!.nodeId)!];
+  const machine = new TestMachine();
+  const handle = new RemoteGroup<TestResult>({
+    cluster,
+    machine,
+    record: { id, name, founders },
+    id,
+  });
+  await lab.wait(
+    lab.operator(keeper.name).add({ group: id, address: addressOf(outside.name), learner: true }),
+  );
+  await lab.until(() => handle.replica > 0);
+  cluster.host!.group(id)!.removed();
+  await lab.wait(handle.propose(commandBytes("taken")));
+  // Nobody takes it now, so everybody is asked.
+  await lab.wait(keeper.cluster.host!.drain.run(0));
+  await lab.failure(handle.propose(commandBytes("not taken"), { timeoutMs: 2_000 }));
+  assert.equal(cluster.host!.peer(cluster.host!.nodeId), undefined);
+  assert.deepEqual(lab.logged(outside.name, /own id/), []);
+});

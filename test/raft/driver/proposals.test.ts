@@ -2,7 +2,9 @@
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
 import { Code, type CoveyError } from "../../../src/base/error.ts";
+import type { LogIndex, Term } from "../../../src/raft/core/types.ts";
 import { GroupEvents } from "../../../src/raft/group_events.ts";
+import { type Proposal, Proposals } from "../../../src/raft/proposals.ts";
 import { silentLogger } from "../../../src/base/log.ts";
 import { armBan, liftBan } from "../../simulation/ban.ts";
 import { addressOf, caught, Lab, type LabNode, nodeIdOf } from "./lab.ts";
@@ -112,6 +114,27 @@ test("a signal ends the wait at once, wherever it is", async () => {
   await lab.pass(5_000);
   for (const afterMs of [0, 17, 250]) await cancel(follower, afterMs, Code.canceled);
   assert.equal(follower.root.pending.proposals, 0);
+});
+
+test("a signal that fires in the very turn of the call ends it at once, too", async () => {
+  const lab = new Lab();
+  const leader = await lab.found("a", "b", "c");
+  const [follower] = lab.followers();
+  await lab.put(follower, 1);
+  lab.machine(leader.name).pause();
+  for (let microtasks = 0; microtasks < 8; microtasks++) {
+    const controller = new AbortController();
+    const id = lab.nextId("given up");
+    const proposal = lab.propose(follower, { id, signal: controller.signal, timeoutMs: 20_000 });
+    for (let at = 0; at < microtasks; at++) await Promise.resolve();
+    controller.abort();
+    const { error, startedMs, endedMs } = await lab.wait(proposal);
+    assert.equal(error?.code, Code.canceled, String(error));
+    assert.ok(endedMs - startedMs < 1, `${endedMs - startedMs} ms`);
+  }
+  lab.machine(leader.name).resume();
+  await lab.converged();
+  lab.checkOperations();
 });
 
 test("nobody stays behind who waited for a leader", async () => {
@@ -289,4 +312,97 @@ test("a machine that cannot say what it supports fails that proposal alone", asy
   Object.assign(leader.machine, { supports });
   await lab.put(leader, 2);
   lab.checkOperations();
+});
+
+test("a leader of a shorter limit refuses a long command, and is not sent it again", async () => {
+  const lab = new Lab();
+  const names = ["a", "b", "c"];
+  for (const name of names) lab.define(name, { join: names.map(addressOf) });
+  lab.setup("a").raft = { commandBytesMax: 1_000 };
+  await lab.found(...names);
+  const before = await lab.leader();
+  if (before.name !== "a") before.root.transfer(lab.node("a").root.replica);
+  await lab.until(() => lab.node("a").isLeading);
+  const follower = lab.node("b");
+  await lab.put(follower, 1);
+  const { error, startedMs, endedMs } = await lab.wait(lab.propose(follower, { bytes: 5_000 }));
+  assert.equal(error?.code, Code.invalidArgument, String(error));
+  assert.match(error.message, /at most 1000/);
+  assert.equal(error.sent, false);
+  assert.ok(endedMs - startedMs < 50, `${endedMs - startedMs} ms`);
+  lab.checkOperations();
+});
+
+test("the time that a caller gives is the leader's, too, and not its own limit", async () => {
+  const lab = new Lab({ latencyMs: [200, 200], raft: { requestMs: 300, electionMs: 3_000 } });
+  const leader = await lab.found("a", "b", "c");
+  for (const node of [leader, ...lab.followers()]) {
+    // A commit takes longer than a request may that says nothing of its time.
+    const { error } = await lab.wait(lab.propose(node, { timeoutMs: 20_000 }));
+    assert.equal(error, undefined, `${node.name}: ${error}`);
+  }
+});
+
+test("what is given up far away does not enter the leader's log later", async () => {
+  const lab = new Lab({ raft: { uncommittedBytesMax: 64 << 10, electionMs: 5_000 } });
+  const leader = await lab.found("a", "b", "c");
+  const [follower, other] = lab.followers();
+  await lab.put(follower, 1);
+  // The leader's log takes no more while a thin line is busy with what is in it.
+  lab.machine(other.name).kill();
+  const slow = lab.simulation.slowLink(leader.name, follower.name, 64 << 10);
+  const full = Array.from({ length: 4 }, () => lab.propose(leader, { bytes: 60 << 10 }));
+  await lab.pass(10);
+  const { error } = await lab.wait(lab.propose(follower, { id: "late", timeoutMs: 300 }));
+  assert.equal(error?.sent, true, String(error));
+  slow.heal();
+  await lab.wait(Promise.all(full));
+  await lab.put(leader, 1);
+  assert.equal(lab.indexOf("late"), undefined);
+  assert.equal(leader.root.pending.proposals, 0);
+  lab.checkOperations();
+});
+
+test("a snapshot says nothing of what was proposed in a later term than what is in front", () => {
+  const proposals = new Proposals<string>();
+  const ended = new Map<string, boolean | undefined>();
+  const place = (index: number, term: number): void => {
+    const name = `${index} of term ${term}`;
+    const proposal: Proposal<string> = {
+      data: new Uint8Array(1),
+      deadlineMs: Infinity,
+      resolve: () => assert.fail(name),
+      reject: ({ sent }) => ended.set(name, sent),
+      over: false,
+      index: 0,
+      term: 0,
+    };
+    proposals.placed([proposal], index as LogIndex, term as Term);
+  };
+  // Term 1's were cut off by another leader, and this node led again before it had applied any.
+  for (const index of [10, 16, 20]) place(index, 1);
+  place(12, 3);
+  proposals.skipped(15);
+  assert.deepEqual([...ended], [["10 of term 1", true], ["12 of term 3", true]]);
+  proposals.applied(16, 4, "another's");
+  assert.deepEqual([...ended].slice(2), [["16 of term 1", false], ["20 of term 1", false]]);
+  assert.equal(proposals.size, 0);
+});
+
+test("thousands that wait for a leader do not look after each other one by one", async () => {
+  const lab = new Lab();
+  const leader = await lab.found("a", "b", "c");
+  const [follower, other] = lab.followers();
+  for (const { name } of [leader, other]) lab.machine(name).kill();
+  await lab.pass(5_000);
+  let looks = 0;
+  const isSo = (): boolean => {
+    looks++;
+    return false;
+  };
+  const waiting = follower.root.when(isSo, 2_000);
+  const all = Array.from({ length: 2_000 }, () => lab.propose(follower, { timeoutMs: 500 }));
+  for (const { error } of await lab.wait(Promise.all(all))) assert.equal(error?.sent, false);
+  assert.ok(looks < 200, `${looks} looks`);
+  await lab.wait(waiting);
 });

@@ -250,6 +250,24 @@ test("a sender that dies in the middle is followed by another", async () => {
   assert.deepEqual(partsOf(lab, behind), []);
 });
 
+test("a leader that has handed over sends its snapshot no further", async () => {
+  const lab = new Lab({ raft: small, machine: { padBytes: 3 << 20 }, windowBytes: 64 << 10 });
+  const { leader, behind, running } = await fallenBehind(lab);
+  lab.simulation.slowLink([leader.name, running], behind, 1 << 20);
+  lab.start(behind);
+  await lab.pass(1_000);
+  assert.equal(partsOf(lab, behind).length, 1);
+  leader.root.transfer(lab.node(running).root.replica);
+  await lab.until(() => lab.node(running).isLeading);
+  const sent = leader.cluster.counters.snapshotsSentBytes;
+  assert.ok(sent < 2 << 20, `${sent} bytes`);
+  await lab.converged(undefined, 60_000);
+  // Its window moved on by what was confirmed before it knew.
+  const more = leader.cluster.counters.snapshotsSentBytes - sent;
+  assert.ok(more <= 128 << 10, `${more} bytes more`);
+  assert.deepEqual(partsOf(lab, behind), []);
+});
+
 test("a receiver without room is not sent the same again and again", async () => {
   const lab = new Lab({ raft: small, machine: { padBytes: 2 << 20 } });
   const { leader, behind } = await fallenBehind(lab);

@@ -5,6 +5,7 @@ import { Code, CoveyError } from "../../../src/base/error.ts";
 import { silentLogger } from "../../../src/base/log.ts";
 import { GroupEvents } from "../../../src/raft/group_events.ts";
 import { hasCaughtUp } from "../../../src/raft/operator_checks.ts";
+import type { Clock } from "../../../src/runtime/port.ts";
 import { armBan, liftBan } from "../../simulation/ban.ts";
 import { addressOf, caught, Lab, type LabNode } from "./lab.ts";
 
@@ -186,4 +187,30 @@ test("a wait ends with the group, with its time, or with its signal", async () =
   const quiet = lab.simulation.events;
   await lab.pass(1_000);
   assert.equal(lab.simulation.events, quiet, "no timer is left");
+});
+
+test("a leader whose machine cannot go on wakes for its ticks alone", async () => {
+  const lab = new Lab();
+  const names = ["a", "b", "c"];
+  const timers = new Map<string, number>();
+  for (const name of names) {
+    const clock = (clock: Clock): Clock =>
+      new Proxy(clock, {
+        get: (target, key) => {
+          if (key === "timer") timers.set(name, (timers.get(name) ?? 0) + 1);
+          const value: unknown = Reflect.get(target, key);
+          return typeof value === "function" ? value.bind(target) : value;
+        },
+      });
+    lab.define(name, { join: names.map(addressOf), clock });
+  }
+  const leader = await lab.found(...names);
+  const work = [lab.propose(leader), lab.propose(leader, { id: "fatal:x" }), lab.propose(leader)];
+  await lab.wait(Promise.all(work));
+  assert.notEqual(leader.root.stopped, undefined);
+  await lab.pass(3_000);
+  timers.clear();
+  await lab.pass(10_000);
+  const count = timers.get(leader.name)!;
+  assert.ok(count > 0 && count <= 300, `${count} timers in 10 s`);
 });
