@@ -23,6 +23,7 @@ import { Health } from "./gen/grpc/health/v1/health_pb.ts";
 import { createLog, type Log } from "./log.ts";
 import { adminServices } from "./node/admin_services.ts";
 import { type DataDirectory, makeNodeId, openDataDirectory } from "./node/data_directory.ts";
+import { CertificateWatch } from "./node/certificate_watch.ts";
 import { HealthState } from "./node/health.ts";
 import { infoHandlers, type NodeFacts } from "./node/info.ts";
 import { cannotListen } from "./node/listen_error.ts";
@@ -84,6 +85,7 @@ export class Node implements AsyncDisposable {
   readonly #health: HealthState;
   readonly #loop: LoopMonitor;
   readonly #memory: MemoryKeeper;
+  readonly #certificate: CertificateWatch | undefined;
   readonly #server: RpcServer;
   readonly #facts: NodeFacts;
   readonly #tls: TlsOptions | undefined;
@@ -144,6 +146,9 @@ export class Node implements AsyncDisposable {
       host: runtime.host,
       traffic,
     });
+    const validity = tls && runtime.net.inspectTls(tls).validity;
+    this.#certificate = validity &&
+      new CertificateWatch(runtime.clock, this.#logger, this.metrics, validity);
     this.rpc = new NodeRpc({
       runtime,
       server: this.#server,
@@ -245,6 +250,7 @@ export class Node implements AsyncDisposable {
   async #start(): Promise<void> {
     const { config } = this;
     for (const warning of this.#parts.warnings ?? []) this.#logger.warning(warning);
+    this.#certificate?.start();
     const addresses: Address[] = [];
     for (let at = 0; at < config.node.listen.length; at++) {
       const written = parseAddress(config.node.listen[at]);
@@ -396,6 +402,7 @@ export class Node implements AsyncDisposable {
   async #release(): Promise<void> {
     this.#loop.stop();
     this.#memory.stop();
+    this.#certificate?.stop();
     await this.#replication?.stop();
     this.rpc.close();
     await this.#server.stop(0);

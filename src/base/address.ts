@@ -98,3 +98,14 @@ export function isLoopback(address: Address): boolean {
       return false;
   }
 }
+
+/** sockaddr_un holds 108 bytes with the closing zero. */
+export const socketBytesMax = 107;
+
+/**
+ * An absolute path without empty names and `.`. `..` stays: behind a symbolic link it means another
+ * folder than the text before it says.
+ */
+export function plainPath(path: string): string {
+  return `/${path.split("/").filter((name) => name !== "" && name !== ".").join("/")}`;
+}

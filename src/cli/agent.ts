@@ -1,5 +1,6 @@
 /** `covey agent`: a node in the foreground. */
-import { checkFiles } from "../config/files.ts";
+import { checkMaterial } from "../config/files.ts";
+import { checkSocketPaths } from "../config/socket_paths.ts";
 import { loadConfig, type LoadedConfig } from "../config/load.ts";
 import { type Host, NetError } from "../runtime/port.ts";
 import { startLoaded } from "../start.ts";
@@ -31,7 +32,8 @@ export interface AgentOptions {
 /** The command: load the configuration, run the node. */
 export async function agent(this: CliContext, flags: AgentFlags): Promise<void> {
   const loaded = await loadConfig(this.runtime, loadRequest(flags));
-  await checkFiles(this.runtime.disk, loaded);
+  checkSocketPaths(this.runtime.host, loaded);
+  await checkMaterial(this.runtime, loaded);
   await runAgent(this, loaded, {
     json: flags.json === true,
     dev: flags.dev === true,
@@ -39,7 +41,7 @@ export async function agent(this: CliContext, flags: AgentFlags): Promise<void> 
   });
 }
 
-/** Runs a node until SIGTERM or SIGINT; resolves when it has drained. */
+/** Runs a node until SIGTERM, SIGINT or SIGHUP; resolves when it has drained. */
 export async function runAgent(
   context: CliContext,
   loaded: LoadedConfig,
@@ -52,6 +54,8 @@ export async function runAgent(
   const subscriptions = [
     runtime.host.onSignal("SIGTERM", stop),
     runtime.host.onSignal("SIGINT", stop),
+    // There is nothing that could be read again while the node runs, and the default is no drain.
+    runtime.host.onSignal("SIGHUP", stop),
   ];
   if (options.whileInputLasts) void inputEnd(runtime.host).then(stop);
   // Stopped in any case: when whoever was to read the ready line is gone, for instance.

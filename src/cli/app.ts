@@ -97,8 +97,8 @@ function agentCommand() {
       brief: "Run a node in the foreground",
       customUsage: ["--dev", "[--config FILE] [flags]"],
       fullDescription:
-        "Runs a node until SIGTERM or SIGINT, then drains it and exits 0; a second\n" +
-        "signal ends it at once. It says on standard output when and where it serves: for\n" +
+        "Runs a node until SIGTERM, SIGINT or SIGHUP, then drains it and exits 0; a\n" +
+        "second signal ends it at once. It says on standard output when and where it serves: for\n" +
         'people, or with --json as one line with "event":"ready" and every bound address.',
     },
   });

@@ -1,5 +1,7 @@
 /** `covey config check`: would a node start with this? */
-import { checkFiles } from "../config/files.ts";
+import { certificateWarning } from "../base/certificate.ts";
+import { checkMaterial } from "../config/files.ts";
+import { checkSocketPaths } from "../config/socket_paths.ts";
 import { loadConfig } from "../config/load.ts";
 import { ConfigError, type Problem } from "../config/problem.ts";
 import { type ConfigFlags, loadRequest } from "./config_flags.ts";
@@ -16,8 +18,11 @@ export async function configCheck(this: CliContext, flags: CheckFlags): Promise<
   const request = loadRequest(flags);
   try {
     const loaded = await loadConfig(this.runtime, request);
-    await checkFiles(this.runtime.disk, loaded);
-    const { file, warnings } = loaded;
+    checkSocketPaths(this.runtime.host, loaded);
+    const validity = await checkMaterial(this.runtime, loaded);
+    const expiry = validity && certificateWarning(validity, this.runtime.clock.wallMs());
+    const { file } = loaded;
+    const warnings = [...loaded.warnings, ...(expiry === undefined ? [] : [expiry])];
     for (const warning of warnings) this.note(warning);
     if (flags.json) await this.printJson({ ok: true, file: file ?? null, warnings });
     else await this.print(`${file ?? "variables and flags"}: ok`);

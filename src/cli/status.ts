@@ -21,6 +21,8 @@ interface Answers {
   readonly raft: RaftStatus | undefined;
   readonly peers: PeersResponse | undefined;
   readonly kv: KvStatus | undefined;
+  /** Why it is part of no cluster; empty when it is part of one. */
+  readonly problem: string;
 }
 
 /** The leader may be lost, and the rest can be told without it. */
@@ -35,7 +37,7 @@ export async function status(this: CliContext, flags: NodeFlags): Promise<void> 
   if (isLeaderless || stoppedOf(answers) !== "") {
     this.note(
       answers.raft?.groups.length === 0
-        ? "this node is part of no cluster yet"
+        ? answers.problem
         : stoppedOf(answers) || "there is no leader; writes wait for one",
     );
     this.exitWith(ExitCode.unreachable);
@@ -51,7 +53,20 @@ async function ask(node: NodeLink): Promise<Answers> {
   ]);
   // Who the peers are is asked of the leader, and nobody wants to wait for one here.
   const peers = raft?.groups[0]?.leader ? await ifServed(askPeers(node)) : undefined;
-  return { info, raft, peers, kv };
+  const problem = raft?.groups.length === 0 ? await whyAlone(node) : "";
+  return { info, raft, peers, kv, problem };
+}
+
+/** Whoever asks such a node for what is replicated is told why it has nothing. */
+async function whyAlone(node: NodeLink): Promise<string> {
+  const plain = "this node is part of no cluster yet";
+  try {
+    await node.client(Raft).groups({}, { timeoutMs: Math.min(node.timeoutMs, peersMs) });
+  } catch (error) {
+    if (!(error instanceof CoveyError)) throw error;
+    if (error.rawMessage.startsWith(plain)) return error.rawMessage;
+  }
+  return plain;
 }
 
 function askPeers(node: NodeLink): Promise<PeersResponse> {
@@ -84,7 +99,7 @@ function stoppedOf({ raft }: Answers): string {
 }
 
 function statusOf(answers: Answers): Record<string, unknown> {
-  const { info, raft, peers, kv } = answers;
+  const { info, raft, peers, kv, problem } = answers;
   const { runtime, memory } = info;
   return {
     name: info.name,
@@ -101,6 +116,7 @@ function statusOf(answers: Answers): Record<string, unknown> {
       heapUsedBytes: Number(memory?.heapUsedBytes ?? 0),
       heapTotalBytes: Number(memory?.heapTotalBytes ?? 0),
     },
+    ...(problem === "" ? {} : { problem }),
     ...(raft === undefined ? {} : { raft: raftReport(raft) }),
     ...(peers === undefined ? {} : { peers: peersReport(peers).peers }),
     ...(kv === undefined ? {} : { kv: kvReport(kv) }),

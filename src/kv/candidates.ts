@@ -66,8 +66,11 @@ export class Candidates {
       signal.throwIfAborted();
       return candidate;
     } catch (error) {
-      if (candidate !== undefined && signal.aborted) void this.#takeBack(candidate);
-      throw CoveyError.from(error, Code.canceled);
+      const failure = CoveyError.from(error, Code.canceled);
+      // The caller leaves at once when it is told that its time is over.
+      const isLeft = signal.aborted || failure.code === Code.deadlineExceeded;
+      if (candidate !== undefined && isLeft) void this.#takeBack(candidate);
+      throw failure;
     }
   }
 

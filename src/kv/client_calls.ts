@@ -4,6 +4,7 @@
  */
 import type { Clock, Random, Timer } from "../runtime/port.ts";
 import { Code, CoveyError } from "../base/error.ts";
+import { answerMs } from "./answer_time.ts";
 import { didNothing, isStopped, leaderOf, typedError, withUnknownOutcome } from "./client_error.ts";
 import type { CallOptions } from "../ttrpc/service.ts";
 import type { KvCallOptions } from "./client_types.ts";
@@ -189,17 +190,22 @@ export class Calls {
     for (let failures = 0;;) {
       let { endpoint } = this;
       let error: CoveyError;
+      let keptMs = 0;
       try {
         if (pauseMs > 0) await this.pause(pauseMs, signal);
         if (signal?.aborted) throw canceledBy(signal);
         const leftMs = untilMs - this.clock.monotonicMs();
         endpoint = this.endpoint;
         if (!(leftMs > 0)) throw tooLate(timeoutMs);
+        keptMs = answerMs(leftMs);
         return await attempt(endpoint, this.#attemptOptions(leftMs, failures, plan, signal));
       } catch (thrown) {
         error = CoveyError.from(thrown);
       }
-      pauseMs = this.#nextTry(error, plan, ++failures, untilMs - this.clock.monotonicMs());
+      const leftMs = untilMs - this.clock.monotonicMs();
+      pauseMs = this.#nextTry(error, plan, ++failures, leftMs);
+      // The node used all of the time, and in the rest no other one could say more than it did.
+      if (error.code === Code.deadlineExceeded && leftMs <= keptMs) pauseMs = undefined;
       mayBeDone ||= !didNothing(error);
       if (isStopped(error)) stopped.add(endpoint);
       // No node that is known will ever do it.

@@ -45,6 +45,8 @@ export interface GroupObserver {
   led?(leading: boolean): void;
   /** Another leader, or none. */
   leader?(leader: LeaderHint | undefined): void;
+  /** {@link KvGroup.hindrance} is another one. */
+  hindered?(): void;
   /** The group cannot go on here; others may. */
   stopped?(error: CoveyError): void;
 }
@@ -63,6 +65,10 @@ export interface KvGroup {
   readonly leader: LeaderHint | undefined;
   /** Why the group does not go on here until the node is started again; undefined while it does. */
   readonly stopped: CoveyError | undefined;
+  /** Why entries do not reach this replica, which can hear its leader; undefined while they do. */
+  readonly hindrance: string | undefined;
+  /** Whose disks keep the leader here from committing anything; undefined when none do. */
+  readonly roomProblem: string | undefined;
   readonly electionTimeoutMs: number;
 
   /**

@@ -252,6 +252,10 @@ export class KvModule implements KvParts, GroupObserver {
     this.health.changed();
   }
 
+  hindered(): void {
+    this.health.changed();
+  }
+
   led(leading: boolean): void {
     this.leases.led(leading);
     this.#upkeep.led(leading);

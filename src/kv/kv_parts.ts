@@ -14,6 +14,7 @@ import type { Reads } from "./reads.ts";
 import type { Slices } from "./slices.ts";
 import type { StoreHealth } from "./store_health.ts";
 import type { WatchHub } from "./watch_hub.ts";
+import { answerMs } from "./answer_time.ts";
 import { withOutcome } from "./refusal.ts";
 
 export interface KvParts {
@@ -49,10 +50,10 @@ export interface KvParts {
   readonly health: StoreHealth;
 }
 
-/** What is left of a call's time. */
+/** What is left of a call's time, less what the answer takes. */
 export function within(context: CallContext): RequestOptions | undefined {
   const { timeoutMs } = context;
-  return timeoutMs === undefined ? undefined : { timeoutMs };
+  return timeoutMs === undefined ? undefined : { timeoutMs: timeoutMs - answerMs(timeoutMs) };
 }
 
 /** Passes on what the group says. */

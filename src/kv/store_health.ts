@@ -53,7 +53,8 @@ export class StoreHealth {
     if (stopped !== undefined) return stopped.rawMessage;
     if (this.#machine.restoring) return "the store is being filled from a snapshot";
     if (this.#isLeaderMissing) return "there is no leader";
-    const { committed, applied } = this.#group;
+    const { committed, applied, hindrance } = this.#group;
+    if (hindrance !== undefined) return hindrance;
     if (committed - applied <= behindMax) return undefined;
     return `the store is behind: ${committed - applied} entries are committed and not applied`;
   }
@@ -71,6 +72,12 @@ export class StoreHealth {
     if (this.#full !== undefined) return true;
     const { bytes, bytesMax } = this.#machine;
     return bytes >= bytesMax;
+  }
+
+  /** What is wrong although reads go on, in one line; undefined when nothing is. */
+  get note(): string | undefined {
+    if (this.isFull) return "NOSPACE: writes are refused until there is room";
+    return this.#group?.roomProblem;
   }
 
   /** To be told when {@link problem} may be another one. */

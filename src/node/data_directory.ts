@@ -4,12 +4,13 @@
  *
  * `node.json` says what the folder is: `{"format": 1, "nodeId": "<32 hexadecimal digits>"}`. A
  * format above the one that this version knows is refused, so that an older binary never writes
- * into a newer folder.
+ * into a newer folder. With `"restoring": true`, a saved store is being put into it: that is durable
+ * before anything of the store is there and goes last, so that no node runs on a part of one.
  */
 import { decodeText, encodeText, toHex } from "../base/bytes.ts";
 import { Code, CoveyError } from "../base/error.ts";
 import { type Disk, DiskError, type DiskLock, type Random } from "../runtime/port.ts";
-import { socketBytesMax } from "./path.ts";
+import { socketBytesMax } from "../base/address.ts";
 
 const format = 1;
 const identityFile = "node.json";
@@ -27,6 +28,14 @@ export interface DataDirectory {
   release(): Promise<void>;
 }
 
+/** What a restore needs done before it fills the folder. */
+export interface RestoreParts {
+  /** Rejects when the folder holds what must not be lost. */
+  requireNone(directory: string): Promise<void>;
+  /** Takes away what a restore left that was not finished. */
+  clear(directory: string): Promise<void>;
+}
+
 /** A fresh 128-bit id in hexadecimal. */
 export function makeNodeId(random: Random): string {
   const bytes = new Uint8Array(16);
@@ -34,11 +43,15 @@ export function makeNodeId(random: Random): string {
   return toHex(bytes);
 }
 
-/** Opens the folder, made when missing; `path` is absolute. Errors say what is wrong with it. */
+/**
+ * Opens the folder, made when missing; `path` is absolute. Errors say what is wrong with it. Opened
+ * with `restore`, it is refused to everyone else until `finishRestore`.
+ */
 export async function openDataDirectory(
   disk: Disk,
   random: Random,
   path: string,
+  restore?: RestoreParts,
 ): Promise<DataDirectory> {
   const socket = `${path}/${socketFile}`;
   const socketBytes = encodeText(socket).length;
@@ -56,15 +69,32 @@ export async function openDataDirectory(
     await disk.makeDirectory(path, 0o700);
     lock = await disk.lock(`${path}/${lockFile}`);
   } catch (error) {
-    throw explain(path, error);
+    throw explainDiskError(path, error);
   }
   try {
-    const nodeId = await readOrMakeIdentity(disk, random, path, parents);
+    const nodeId = restore === undefined
+      ? await identify(disk, random, path, parents)
+      : await beginRestore(disk, random, path, parents, restore);
     return { path, nodeId, socket, release: () => lock.release() };
   } catch (error) {
     await lock.release();
-    throw error instanceof DiskError ? explain(path, error) : error;
+    throw error instanceof DiskError ? explainDiskError(path, error) : error;
   }
+}
+
+/** The store is whole and durable: a node may run on it. */
+export async function finishRestore(disk: Disk, { path, nodeId }: DataDirectory): Promise<void> {
+  try {
+    await writeIdentity(disk, path, { nodeId, isRestoring: false });
+  } catch (error) {
+    throw explainDiskError(path, error);
+  }
+}
+
+/** What `node.json` says. */
+interface FolderIdentity {
+  readonly nodeId: string;
+  readonly isRestoring: boolean;
 }
 
 /** A folder above the data directory. */
@@ -118,12 +148,64 @@ async function syncParents(disk: Disk, parents: readonly Parent[]): Promise<void
   }
 }
 
-async function readOrMakeIdentity(
+async function identify(
   disk: Disk,
   random: Random,
   path: string,
   parents: readonly Parent[],
 ): Promise<string> {
+  const identity = await readIdentity(disk, path);
+  if (identity === undefined) {
+    // The folder's own name must survive a power loss before anything in it is promised to. A
+    // folder that holds an identity has been through here.
+    await syncParents(disk, parents);
+    const nodeId = makeNodeId(random);
+    await writeIdentity(disk, path, { nodeId, isRestoring: false });
+    return nodeId;
+  }
+  if (identity.isRestoring) {
+    throw new CoveyError(
+      Code.failedPrecondition,
+      `the restore into ${path} was not finished: run "covey kv snapshot restore" again, with this ` +
+        `folder or an empty one`,
+    );
+  }
+  // What an earlier start made in here may not have a durable name yet, if it was killed.
+  await disk.syncDirectory(path);
+  return identity.nodeId;
+}
+
+async function beginRestore(
+  disk: Disk,
+  random: Random,
+  path: string,
+  parents: readonly Parent[],
+  restore: RestoreParts,
+): Promise<string> {
+  const identity = await readIdentity(disk, path);
+  if (identity?.isRestoring === true) {
+    await restore.clear(path);
+    return identity.nodeId;
+  }
+  await restore.requireNone(path);
+  await syncParents(disk, parents);
+  const nodeId = identity?.nodeId ?? makeNodeId(random);
+  await writeIdentity(disk, path, { nodeId, isRestoring: true });
+  return nodeId;
+}
+
+async function writeIdentity(
+  disk: Disk,
+  path: string,
+  { nodeId, isRestoring }: FolderIdentity,
+): Promise<void> {
+  const content = { format, nodeId, ...(isRestoring ? { restoring: true } : {}) };
+  const text = JSON.stringify(content) + "\n";
+  await disk.replaceFile(`${path}/${identityFile}`, encodeText(text), 0o600);
+}
+
+/** Undefined when the folder has none yet. */
+async function readIdentity(disk: Disk, path: string): Promise<FolderIdentity | undefined> {
   const file = `${path}/${identityFile}`;
   let bytes: Uint8Array;
   try {
@@ -133,20 +215,10 @@ async function readOrMakeIdentity(
     if (error.kind === "too-large") throw damaged(file, "is larger than any that covey writes");
     if (error.kind === "is-a-directory") throw damaged(file, "is a folder");
     if (error.kind !== "not-found") throw error;
-    // The folder's own name must survive a power loss before anything in it is promised to. A
-    // folder that holds an identity has been through here.
-    await syncParents(disk, parents);
-    const nodeId = makeNodeId(random);
-    const text = JSON.stringify({ format, nodeId }) + "\n";
-    await disk.replaceFile(file, encodeText(text), 0o600);
-    return nodeId;
+    return undefined;
   }
   const identity = parseIdentity(bytes);
-  if (typeof identity === "string") {
-    // What an earlier start made in here may not have a durable name yet, if it was killed.
-    await disk.syncDirectory(path);
-    return identity;
-  }
+  if ("nodeId" in identity) return identity;
   if ("newer" in identity) {
     throw new CoveyError(
       Code.failedPrecondition,
@@ -165,7 +237,7 @@ function damaged(file: string, wrong: string): CoveyError {
   );
 }
 
-function parseIdentity(bytes: Uint8Array): string | { wrong: string } | { newer: number } {
+function parseIdentity(bytes: Uint8Array): FolderIdentity | { wrong: string } | { newer: number } {
   const text = decodeText(bytes);
   if (text === undefined) return { wrong: "is not UTF-8 text" };
   let value: unknown;
@@ -175,7 +247,7 @@ function parseIdentity(bytes: Uint8Array): string | { wrong: string } | { newer:
     return { wrong: "is not JSON" };
   }
   if (typeof value !== "object" || value === null) return { wrong: "is not a JSON object" };
-  const { format: found, nodeId } = value as { format?: unknown; nodeId?: unknown };
+  const { format: found, nodeId, restoring } = value as Readonly<Record<string, unknown>>;
   if (typeof found !== "number" || !Number.isSafeInteger(found) || found < 1) {
     return { wrong: "names no format" };
   }
@@ -183,10 +255,11 @@ function parseIdentity(bytes: Uint8Array): string | { wrong: string } | { newer:
   if (typeof nodeId !== "string" || !/^[0-9a-f]{32}$/.test(nodeId)) {
     return { wrong: "holds no node id of 32 hexadecimal digits" };
   }
-  return nodeId;
+  return { nodeId, isRestoring: restoring === true };
 }
 
-function explain(path: string, error: unknown): CoveyError {
+/** What a disk's error in the data directory means for whoever uses it. */
+export function explainDiskError(path: string, error: unknown): CoveyError {
   if (!(error instanceof DiskError)) return CoveyError.from(error, Code.internal);
   switch (error.kind) {
     case "busy":

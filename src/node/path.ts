@@ -1,20 +1,12 @@
 /** Paths as another process can use them, wherever it was started. */
-import type { Address } from "../base/address.ts";
+import { type Address, plainPath, socketBytesMax } from "../base/address.ts";
 import { encodeText } from "../base/bytes.ts";
 import { Code, CoveyError } from "../base/error.ts";
 import { type Host, NetError } from "../runtime/port.ts";
 
-/** sockaddr_un holds 108 bytes with the closing zero. */
-export const socketBytesMax = 107;
-
-/**
- * The absolute form. `..` stays: behind a symbolic link it means another folder than the text
- * before it says. `what` is the setting, for the error when nobody knows the working directory.
- */
+/** The absolute form; `what` is the setting, for when nobody knows the working directory. */
 export function absolutePath(host: Pick<Host, "directory">, path: string, what: string): string {
-  const whole = path.startsWith("/") ? path : `${directoryOf(host, path, what)}/${path}`;
-  const names = whole.split("/").filter((name) => name !== "" && name !== ".");
-  return `/${names.join("/")}`;
+  return plainPath(path.startsWith("/") ? path : `${directoryOf(host, path, what)}/${path}`);
 }
 
 function directoryOf(host: Pick<Host, "directory">, path: string, what: string): string {

@@ -99,6 +99,7 @@ function showDisk(shown: RaftInstruments, cluster: Cluster): void {
   shown.logSegments.with("spare").source = () => cluster.host?.log.segments.spares ?? 0;
   shown.diskSync.source = () => (cluster.host?.diskMs.mean ?? 0) / 1000;
   shown.lowSpace.source = () => cluster.host?.lowSpace === true ? 1 : 0;
+  shown.descriptorWaits.source = () => counters.descriptorWaits;
   shown.tailRepaired.source = () => counters.isTailRepaired ? 1 : 0;
 }
 

@@ -56,7 +56,8 @@ export class ReplicationAdmin {
   }
 
   #raftStatus(): JsonObject {
-    const { root, record, problem, host } = this.#cluster;
+    const { root, record, host } = this.#cluster;
+    const problem = this.#cluster.problem ?? root?.hindrance ?? root?.roomProblem;
     if (root === undefined || host === undefined) {
       return { state: "founding", problem: problem ?? "" };
     }
@@ -102,13 +103,14 @@ export class ReplicationAdmin {
     return kv === undefined ? [raft] : [raft, {
       name: "kv",
       check: () => kv.health.problem,
-      note: () => kv.health.isFull ? "NOSPACE: writes are refused until there is room" : undefined,
+      note: () => kv.health.note,
     }];
   }
 
   #raftProblem(): string | undefined {
     const { problem, root } = this.#cluster;
     if (problem !== undefined || root === undefined) return problem;
+    if (root.hindrance !== undefined) return root.hindrance;
     // The store waits as long as an election takes, and so do those who ask for its health.
     const isMissing = this.#kv?.health.isLeaderMissing ?? root.leader === undefined;
     return isMissing ? "there is no leader" : undefined;

@@ -1,9 +1,9 @@
 /** A saved store as the beginning of a new cluster, on a data directory that is in none. */
 import type { Config } from "../config/types.ts";
 import { createLog } from "../log.ts";
-import { seedCluster } from "../raft/seed_cluster.ts";
-import type { Runtime } from "../runtime/port.ts";
-import { openDataDirectory } from "./data_directory.ts";
+import { clearSeed, requireNoCluster, seedCluster } from "../raft/seed_cluster.ts";
+import { DiskError, type Runtime } from "../runtime/port.ts";
+import { explainDiskError, finishRestore, openDataDirectory } from "./data_directory.ts";
 import { absolutePath } from "./path.ts";
 import { raftOptions } from "./replication.ts";
 import { readStore } from "./saved_store.ts";
@@ -17,7 +17,10 @@ export interface RestoredStore {
   readonly keys: number;
 }
 
-/** Reads the store's bytes first: nothing is written when they are not a whole one. */
+/**
+ * Reads the store's bytes first: nothing is written when they are not a whole one. From then on the
+ * folder is refused to nodes until it holds all of the store; a restore that failed is run again.
+ */
 export async function restoreNode(
   runtime: Runtime,
   config: Config,
@@ -32,7 +35,10 @@ export async function restoreNode(
     node: name,
   });
   const path = absolutePath(host, config.node.data, "node.data");
-  const directory = await openDataDirectory(disk, random, path);
+  const directory = await openDataDirectory(disk, random, path, {
+    requireNone: (folder) => requireNoCluster(disk, folder),
+    clear: (folder) => clearSeed(disk, folder),
+  });
   try {
     const { nodeId } = directory;
     const clusterId = await seedCluster({
@@ -46,8 +52,11 @@ export async function restoreNode(
       options: raftOptions(config),
       machine,
     });
+    await finishRestore(disk, directory);
     const { revision, keys } = machine.statistics();
     return { clusterId, nodeId, index: machine.appliedIndex, revision, keys };
+  } catch (error) {
+    throw error instanceof DiskError ? explainDiskError(path, error) : error;
   } finally {
     await directory.release();
   }

@@ -84,6 +84,19 @@ export class Barriers {
     if (done > 0) this.#indexed = this.#indexed.slice(done);
   }
 
+  /** The machine does not get what they wait for: they fail at once. */
+  failIndexed(error: () => CoveyError): void {
+    for (const { barriers } of this.#indexed) {
+      for (const barrier of barriers) {
+        if (barrier.over) continue;
+        barrier.over = true;
+        barrier.release?.();
+        barrier.reject(error());
+      }
+    }
+    this.#indexed = [];
+  }
+
   /** A tick: ends those whose time is over. */
   expire(nowMs: number, error: () => CoveyError): void {
     if (this.#later.length > 0) {

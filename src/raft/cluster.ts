@@ -35,12 +35,16 @@ import { RaftHost } from "./host.ts";
 import type { Machine } from "../base/machine.ts";
 import { fromWire, type Member, toWire } from "./members.ts";
 import type { RaftOptions } from "./options.ts";
+import { PatientDisk } from "./patient_disk.ts";
 import { Rediscovery } from "./rediscovery.ts";
 import { openStorage, type Storage, withRemedy } from "./storage.ts";
 import type { LogError } from "./wal/error.ts";
 
 /** The group of the key-value store, which also knows where the others are. */
 export const rootGroup = 0;
+
+/** How long a node that stops waits for a descriptor before it ends without closing its log. */
+const descriptorWaitMs = 5000;
 
 export interface ClusterParts<Result> {
   readonly disk: Disk;
@@ -72,6 +76,7 @@ export class Cluster<Result = any> {
   readonly logger: Logger;
   readonly counters: RaftCounters = new RaftCounters();
   readonly #parts: ClusterParts<Result>;
+  readonly #disk: PatientDisk;
   readonly #instance: bigint;
   #host: RaftHost | undefined = undefined;
   #root: Group<Result> | undefined = undefined;
@@ -89,7 +94,8 @@ export class Cluster<Result = any> {
   #stopped = false;
 
   constructor(parts: ClusterParts<Result>) {
-    this.#parts = parts;
+    this.#disk = new PatientDisk({ ...parts, waits: () => void this.counters.descriptorWaits++ });
+    this.#parts = { ...parts, disk: this.#disk };
     this.logger = parts.logger;
     const bytes = new Uint8Array(8);
     parts.random.fill(bytes);
@@ -254,7 +260,7 @@ export class Cluster<Result = any> {
     }, {
       durable: (ticket) => host.durable(ticket),
       failed: (error) => host.failed(error),
-      space: (state) => host.space(state),
+      space: (state, freeBytes) => host.space(state, freeBytes),
     });
   }
 
@@ -396,6 +402,7 @@ export class Cluster<Result = any> {
 
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.#disk.hurry(descriptorWaitMs);
     this.#founding?.stop();
     await this.#foundingRun;
     if (this.#host === undefined) await this.#opening;
@@ -403,6 +410,7 @@ export class Cluster<Result = any> {
     for (const wake of [...this.#waiting]) wake();
     this.#groups?.stop();
     await this.#host?.stop();
+    this.#disk.close();
   }
 }
 

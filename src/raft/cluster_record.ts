@@ -85,6 +85,15 @@ export async function writeClusterRecord(
   await disk.replaceFile(`${directory}/${fileName}`, encodeText(`${text}\n`), 0o600);
 }
 
+/** Durable once the directory has been synced. */
+export async function removeClusterRecord(disk: Disk, directory: string): Promise<void> {
+  try {
+    await disk.remove(`${directory}/${fileName}`);
+  } catch (error) {
+    if (!(error instanceof DiskError) || error.kind !== "not-found") throw error;
+  }
+}
+
 function parse(file: string, bytes: Uint8Array): ClusterRecord {
   const damaged = (what: string): CoveyError =>
     new CoveyError(

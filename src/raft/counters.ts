@@ -28,6 +28,8 @@ export class RaftCounters {
   snapshotsSentBytes = 0;
   snapshotsReceived = 0;
   snapshotsReceivedBytes = 0;
+  /** Openings of files that had to wait for a free descriptor. */
+  descriptorWaits = 0;
   /** The log's end was torn by a crash and cut off when this process opened it. */
   isTailRepaired = false;
   /** Told how long one proposal in {@link proposalsPerSample} took to be applied here. */

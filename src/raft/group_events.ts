@@ -60,6 +60,10 @@ export class GroupEvents<Result> {
     if (leader !== undefined) this.#leaders++;
   }
 
+  hindered(): void {
+    this.#tell((observer) => observer.hindered?.());
+  }
+
   stopped(error: CoveyError): void {
     this.#tell((observer) => observer.stopped?.(error));
   }

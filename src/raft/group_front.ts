@@ -3,21 +3,38 @@ import type { Subscription } from "../runtime/port.ts";
 import type { Channel } from "../ttrpc/channel.ts";
 import { GroupEvents } from "./group_events.ts";
 import type { GroupHost, GroupObserver, GroupOfAny, RequestOptions } from "./group_types.ts";
+import { roomProblem } from "./low_space.ts";
 import { type DriverCommand, encodeDriverCommand } from "./members.ts";
 import { GroupRequests } from "./requests.ts";
+import { Supply } from "./supply.ts";
 
 export abstract class GroupFront<Result> {
   protected readonly events: GroupEvents<Result>;
   protected readonly requests: GroupRequests<Result>;
+  /** Of entries, by whoever leads. */
+  readonly supply: Supply;
+  readonly #host: GroupHost;
 
   constructor(host: GroupHost) {
+    this.#host = host;
     this.events = new GroupEvents(host.clock, host.logger);
+    this.supply = new Supply(() => this.events.hindered());
     this.requests = new GroupRequests(this as unknown as GroupOfAny, host);
   }
 
   /** Requests that wait here. */
   get pending(): { readonly proposals: number; readonly reads: number } {
     return { proposals: this.requests.size, reads: this.requests.barriers.size };
+  }
+
+  /** Why entries do not reach this replica, which can hear its leader; undefined while they do. */
+  get hindrance(): string | undefined {
+    return this.supply.problem;
+  }
+
+  /** Whose disks keep the leader here from committing anything, in one line; undefined otherwise. */
+  get roomProblem(): string | undefined {
+    return roomProblem(this.#host, this as unknown as GroupOfAny);
   }
 
   observe(observer: GroupObserver<Result>): Subscription {

@@ -11,6 +11,7 @@ import type { Group } from "./group.ts";
 import type { GroupSnapshots, SnapshotOwner } from "./group_snapshots.ts";
 import type { Machine, MachineEntry } from "../base/machine.ts";
 import type { Member, Members } from "./members.ts";
+import type { Peer } from "./peer.ts";
 import type { RaftOptions } from "./options.ts";
 import type { SnapshotStore } from "./wal/snapshot_store.ts";
 import type { WriteAheadLog } from "./wal/write_ahead_log.ts";
@@ -49,6 +50,8 @@ export interface GroupObserver<Result> {
   led?(leading: boolean): void;
   /** Another leader, or none. */
   leader?(leader: LeaderHint | undefined): void;
+  /** Whether entries reach this replica changed; see `hindrance`. */
+  hindered?(): void;
   /** The group cannot go on here. */
   stopped?(error: CoveyError): void;
 }
@@ -77,6 +80,9 @@ export interface GroupHost {
   /** Proposes at the node that leads. */
   forward(group: number, to: Member, data: Uint8Array, options: RequestOptions): Promise<Forwarded>;
   channelTo(member: Member): Channel;
+  /** Whether this node's disk is nearly full. */
+  readonly lowSpace: boolean;
+  peer(nodeId: string): Peer | undefined;
   /** For how long nothing was heard of a node; Infinity while it is not connected. */
   silentMs(nodeId: string): number;
   /** Who takes part in a group changed. */

@@ -33,6 +33,7 @@ import { Peers } from "./peers.ts";
 import { seededBy } from "./seeded.ts";
 import { SnapshotSender } from "./snapshot_sender.ts";
 import type { Storage } from "./storage.ts";
+import { lookAtSupply } from "./supply.ts";
 import { Ticker, type TickerOwner } from "./ticker.ts";
 import type { LogError } from "./wal/error.ts";
 import type { SnapshotStore } from "./wal/snapshot_store.ts";
@@ -43,7 +44,7 @@ import { decodeMessage } from "./wire.ts";
 
 /** Proposals that wait for a write's end go out after this long in any case. */
 const lazyMs = 2;
-/** How often timeouts are adapted and the disk is looked at. */
+/** How often timeouts are adapted, and the disk is looked at: as often as that while it is full. */
 const adaptMs = 1_000;
 const spaceMs = 10_000;
 /** Segments that one group may keep from being released before it is asked for a snapshot. */
@@ -295,9 +296,10 @@ export class RaftHost implements GroupHost, PeerOwner, TickerOwner {
     this.#parts.fatal(error);
   }
 
-  space(state: SpaceState): void {
+  space(state: SpaceState, freeBytes: number): void {
     if (this.#stopped) return;
-    tellSpace(this.logger, state, this.options.lowWaterBytes);
+    this.#spaceAtMs = Math.min(this.#spaceAtMs, this.nowMs() + adaptMs);
+    tellSpace(this.logger, state, freeBytes, this.options.lowWaterBytes);
     leadOrNot(this);
   }
 
@@ -340,7 +342,7 @@ export class RaftHost implements GroupHost, PeerOwner, TickerOwner {
       this.#adapt();
     }
     if (nowMs >= this.#spaceAtMs) {
-      this.#spaceAtMs = nowMs + spaceMs;
+      this.#spaceAtMs = nowMs + (this.lowSpace ? adaptMs : spaceMs);
       void lookAtSpace(this);
     }
     this.#flush();
@@ -351,6 +353,7 @@ export class RaftHost implements GroupHost, PeerOwner, TickerOwner {
       const ways = group.members.all.map(({ nodeId }: Member) => this.#peers.get(nodeId));
       group.adapt(electionMs(this.options, ways, this.diskMs), this.#windowBytes);
       this.#addresses.look(group);
+      lookAtSupply(this, group);
     }
     lookAtLeases(this);
     this.#peers.expire(this.nowMs());
@@ -465,7 +468,7 @@ export class RaftHost implements GroupHost, PeerOwner, TickerOwner {
       if (message.entries.length > 0) {
         const all = entries.length > 0 ? entries.concat(message.entries) : message.entries;
         // A full disk must not end the process: the leader goes on with the others, and tries again.
-        if (!this.log.hasRoomFor(all)) continue;
+        if (!group.supply.came(this.log.hasRoomFor(all), this.nowMs())) continue;
         entries = all;
       }
       group.step(message);

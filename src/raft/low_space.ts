@@ -1,15 +1,22 @@
 /** With little room on its disk, a node does not lead if somebody else can. */
 import type { Logger } from "../base/log.ts";
+import { majorityOf } from "./core/quorum.ts";
 import { Role } from "./core/ready.ts";
 import type { GroupOfAny } from "./group_types.ts";
+import type { Member } from "./members.ts";
+import { noRoom } from "./no_room.ts";
 import type { Peer } from "./peer.ts";
 import type { SpaceState } from "./wal/options.ts";
 import type { WriteAheadLog } from "./wal/write_ahead_log.ts";
 
-export interface SpaceHost {
+/** What is known of the nodes' disks. */
+export interface Disks {
   readonly lowSpace: boolean;
-  readonly groups: readonly GroupOfAny[];
   peer(nodeId: string): Peer | undefined;
+}
+
+export interface SpaceHost extends Disks {
+  readonly groups: readonly GroupOfAny[];
 }
 
 /** Voters whose nodes are there and have room, as far as this node knows. */
@@ -21,7 +28,7 @@ function haveRoom(host: SpaceHost, group: GroupOfAny): number[] {
   });
 }
 
-function peerOf(host: SpaceHost, group: GroupOfAny, replica: number): Peer | undefined {
+function peerOf(host: Disks, group: GroupOfAny, replica: number): Peer | undefined {
   const nodeId = group.members.get(replica)?.nodeId;
   return nodeId === undefined ? undefined : host.peer(nodeId);
 }
@@ -30,6 +37,39 @@ function peerOf(host: SpaceHost, group: GroupOfAny, replica: number): Peer | und
 export function declines(host: SpaceHost, group: GroupOfAny, replica: number): boolean {
   const peer = peerOf(host, group, replica);
   return peer !== undefined && peer.connected && peer.lowSpace && haveRoom(host, group).length > 0;
+}
+
+/**
+ * Why the leader here could not commit what needs room, in one line: those that have room are no
+ * majority, and would be one with the nodes that are there and have none. Undefined otherwise.
+ */
+export function roomProblem(host: Disks, group: GroupOfAny): string | undefined {
+  if (!group.leads) return undefined;
+  const isFull = ({ nodeId }: Member): boolean => {
+    if (nodeId === group.members.get(group.replica)?.nodeId) return host.lowSpace;
+    const peer = host.peer(nodeId);
+    return peer !== undefined && peer.connected && peer.lowSpace;
+  };
+  const full = group.members.all.filter(isFull);
+  // The rule, looked at for each proposal.
+  if (full.length === 0) return undefined;
+  const { configuration, members } = group.status();
+  const isThere = (replica: number): boolean =>
+    replica === group.replica ||
+    members.some(({ id, recentActive }) => id === replica && recentActive);
+  for (const half of [configuration.voters, configuration.votersOutgoing]) {
+    const there = half.filter(isThere);
+    const without = full.filter(({ replica }) => there.includes(replica));
+    const least = majorityOf(half.length);
+    if (half.length === 0 || there.length < least || there.length - without.length >= least) {
+      continue;
+    }
+    const names = without.map(({ name }) => name).join(", ");
+    return `the disk of ${names} is nearly full, and without ${
+      without.length === 1 ? "it" : "them"
+    } there is no majority with room: make room there; reads go on`;
+  }
+  return undefined;
 }
 
 /** Hands leadership over, and stands for election after the others, while they have more room. */
@@ -46,12 +86,16 @@ export function leadOrNot(host: SpaceHost): void {
   }
 }
 
-export function tellSpace(logger: Logger, state: SpaceState, lowWaterBytes: number): void {
-  if (state === "normal") logger.info("there is room on the disk again");
+export function tellSpace(
+  logger: Logger,
+  state: SpaceState,
+  freeBytes: number,
+  lowWaterBytes: number,
+): void {
+  if (state === "normal") logger.info("there is room on the disk again", { freeBytes });
   else {
-    logger.error("the disk is nearly full: writes are refused until there is room", {
-      lowWaterBytes,
-    });
+    const why = noRoom(freeBytes, lowWaterBytes);
+    logger.error(`${why}; writes are refused until then`, { freeBytes, lowWaterBytes });
   }
 }
 

@@ -250,6 +250,13 @@ export const raftMetrics = {
     help: "1 while the disk has less room than raft.low_water_bytes: writes are refused here.",
     kind: "gauge",
   },
+  descriptorWaits: {
+    name: "covey_raft_descriptor_waits_total",
+    unit: "openings",
+    help: "Files of the log and its snapshots that could not be opened at once, because the " +
+      "process or the system had no descriptor left.",
+    kind: "counter",
+  },
   tailRepaired: {
     name: "covey_raft_log_tail_repaired",
     unit: "boolean",

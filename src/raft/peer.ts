@@ -34,6 +34,9 @@ const messageBytes = 64;
 /** A frame that has so much is sent. */
 const frameBytes = 64 << 10;
 
+/** A dial that came to nothing while the node was heard for so long tells of a wrong address. */
+const missedMs = 2_000;
+
 /** How a link was lost. */
 export interface LinkLoss {
   /** It was up; otherwise it could not be dialled, or took no more. */
@@ -83,6 +86,11 @@ export class Peer {
   #tripMs = Infinity;
   /** Why it cannot be reached, as it was said last. */
   #complaint = "";
+  /** It has dialled this node, and a dial in return came to nothing: since when, and why. */
+  #missedSinceMs = Infinity;
+  #missedWhy = "";
+  /** The address of which that was said. */
+  #missedAt = "";
   #echoMicros = 0n;
   #echoAtMs = 0;
 
@@ -104,6 +112,7 @@ export class Peer {
         opened: () => this.#complaint = "",
         lost: (error, wasOpen) => {
           if (kind === "control" && !wasOpen) this.#complain(error);
+          if (kind === "log" && !wasOpen && this.connected) this.#missed(error);
           owner.lost(this, kind, { wasOpen, refused: isRefused(error) });
         },
       });
@@ -194,6 +203,7 @@ export class Peer {
     if (this.#tripMs < Infinity) this.roundTripMs.add(this.#tripMs);
     this.#tripMs = Infinity;
     const { control } = this.#links;
+    this.#tellMissed(nowMs);
     if (control.stream === undefined) {
       control.connect();
       return;
@@ -284,6 +294,30 @@ export class Peer {
     this.#complaint = why;
     const { name, address } = this;
     this.#owner.logger.warning("a node cannot be reached", { node: name, address, why });
+  }
+
+  #missed(error: unknown): void {
+    if (this.#address === this.#missedAt || error === undefined) return;
+    this.#missedSinceMs = Math.min(this.#missedSinceMs, this.#owner.nowMs());
+    this.#missedWhy = CoveyError.from(error).rawMessage;
+  }
+
+  /** Once for each address, when it is heard on and on and still not reached there. */
+  #tellMissed(nowMs: number): void {
+    if (this.#missedSinceMs === Infinity) return;
+    const { control, log } = this.#links;
+    // What ended takes its links along; that is said elsewhere.
+    if (!this.connected || log.isDialled) this.#missedSinceMs = Infinity;
+    else if (Math.min(nowMs, control.heardMs) - this.#missedSinceMs >= missedMs) {
+      this.#missedSinceMs = Infinity;
+      const { name, address } = this;
+      this.#missedAt = address;
+      this.#owner.logger.warning(
+        "a node is heard, and cannot be reached at the address that it advertises: correct it, or " +
+          "let this node through",
+        { node: name, address, why: this.#missedWhy },
+      );
+    }
   }
 
   #closeChannels(): void {

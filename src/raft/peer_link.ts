@@ -87,6 +87,11 @@ export class PeerLink {
     return this.stream?.isOpen === true;
   }
 
+  /** Whether a stream is up that was dialled from here. */
+  get isDialled(): boolean {
+    return this.#own?.isOpen === true;
+  }
+
   /** When something was last heard; -Infinity when there is no stream. */
   get heardMs(): number {
     return Math.max(this.#own?.heardMs ?? -Infinity, this.#accepted?.heardMs ?? -Infinity);

@@ -13,6 +13,7 @@ import type { Forwarded, GroupHost, GroupOfAny, RequestOptions } from "./group_t
 import { withLeader } from "./leader_detail.ts";
 import { OwnProposal, type ProposalOwner } from "./own_proposal.ts";
 import { encodeMachineData, machineDataOf, type Member } from "./members.ts";
+import { noRoom } from "./no_room.ts";
 import {
   changeRefused,
   noReadInTime,
@@ -60,6 +61,9 @@ export class GroupRequests<Result> implements ProposalOwner<Result> {
   /** A tick: ends those whose time is over. */
   tick(nowMs: number): void {
     this.proposals.expire(nowMs);
+    const { hindrance } = this.#group;
+    // The entries that they wait for do not come soon: another node may have them.
+    if (hindrance !== undefined) this.barriers.failIndexed(() => this.#named(notHere(hindrance)));
     this.barriers.expire(nowMs, () => this.#named(noReadInTime()));
     const leads = this.#group.leads ? this.#host.nodeId : this.#group.leader?.nodeId;
     this.#forwarded.tick(leads, this.#group.electionTimeoutMs, this.#host);
@@ -255,17 +259,32 @@ export class GroupRequests<Result> implements ProposalOwner<Result> {
       return;
     }
     this.#host.counters.proposalsFailed++;
+    if (error.code === Code.deadlineExceeded) error = this.#withRoom(error);
     settleFailed(options.leaderOnly === true && again ? notLeading() : error);
   }
 
+  /** Disks that became full while it waited are the reason. */
+  #withRoom(error: CoveyError): CoveyError {
+    const why = this.#group.roomProblem;
+    if (why === undefined) return error;
+    const { code, rawMessage, sent, details } = error;
+    return new CoveyError(code, `${rawMessage}: ${why}`, { sent, details, cause: error });
+  }
+
   #overload(): CoveyError | undefined {
-    if (this.#host.log.space === "low") {
+    const { log, options } = this.#host;
+    if (log.space === "low") {
       this.#host.counters.proposalsRefusedForSpace++;
       return new CoveyError(
         Code.resourceExhausted,
-        "the disk is nearly full: make room on it; reads go on",
+        `${noRoom(log.freeBytes, options.lowWaterBytes)}; reads go on`,
         { sent: false },
       );
+    }
+    const others = this.#group.roomProblem;
+    if (others !== undefined) {
+      this.#host.counters.proposalsRefusedForSpace++;
+      return new CoveyError(Code.resourceExhausted, others, { sent: false });
     }
     return this.#tooMany();
   }
@@ -362,6 +381,11 @@ export class GroupRequests<Result> implements ProposalOwner<Result> {
 /** It certainly did not happen, and may be tried again. */
 function isUnproposed(error: unknown): boolean {
   return error instanceof CoveyError && error.code === Code.unavailable && error.sent === false;
+}
+
+/** Only this replica lacks what is to be read. */
+function notHere(why: string): CoveyError {
+  return new CoveyError(Code.unavailable, why, { sent: false });
 }
 
 function notLeading(): CoveyError {

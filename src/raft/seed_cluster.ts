@@ -5,8 +5,13 @@
 import { assert } from "../base/assert.ts";
 import { Code, CoveyError } from "../base/error.ts";
 import type { Logger } from "../base/log.ts";
-import type { Disk, Random } from "../runtime/port.ts";
-import { clusterIdOf, readClusterRecord, writeClusterRecord } from "./cluster_record.ts";
+import { type Disk, DiskError, type Random } from "../runtime/port.ts";
+import {
+  clusterIdOf,
+  readClusterRecord,
+  removeClusterRecord,
+  writeClusterRecord,
+} from "./cluster_record.ts";
 import { rootGroup } from "./cluster.ts";
 import { makeConfiguration } from "./core/configuration.ts";
 import { foundingLog } from "./core/founding.ts";
@@ -21,7 +26,7 @@ export interface SeedParts {
   readonly disk: Disk;
   readonly random: Random;
   readonly logger: Logger;
-  /** The node's data directory, which nobody else has open. */
+  /** The node's data directory, which nobody else has open; without a cluster. */
   readonly directory: string;
   readonly nodeId: string;
   readonly name: string;
@@ -32,16 +37,41 @@ export interface SeedParts {
   readonly machine: Machine<unknown>;
 }
 
-/** Durable when it resolves, with the new cluster's id. */
-export async function seedCluster(parts: SeedParts): Promise<string> {
-  const { disk, random, logger, directory, nodeId, name, address, options, machine } = parts;
-  assert(machine.appliedIndex > 0, "a saved store holds at least its founding");
+/** Rejects when the data directory is part of a cluster, or has a log that might be. */
+export async function requireNoCluster(disk: Disk, directory: string): Promise<void> {
   if (await readClusterRecord(disk, directory) !== undefined) {
     throw new CoveyError(
       Code.failedPrecondition,
       `${directory} belongs to a cluster already: name an empty folder`,
     );
   }
+  try {
+    await disk.stat(`${directory}/raft`);
+  } catch (error) {
+    if (error instanceof DiskError && error.kind === "not-found") return;
+    throw error;
+  }
+  throw new CoveyError(
+    Code.failedPrecondition,
+    `${directory} was begun to be filled before: empty the folder, and restore again`,
+  );
+}
+
+/** Takes away what `seedCluster` left when it did not come to its end. */
+export async function clearSeed(disk: Disk, directory: string): Promise<void> {
+  await removeClusterRecord(disk, directory);
+  try {
+    await disk.removeTree(`${directory}/raft`);
+  } catch (error) {
+    if (!(error instanceof DiskError) || error.kind !== "not-found") throw error;
+  }
+  await disk.syncDirectory(directory);
+}
+
+/** Durable when it resolves, with the new cluster's id. */
+export async function seedCluster(parts: SeedParts): Promise<string> {
+  const { disk, random, logger, directory, nodeId, name, address, options, machine } = parts;
+  assert(machine.appliedIndex > 0, "a saved store holds at least its founding");
   const founders = [{ replica: 1, nodeId, name, address }];
   const record = { clusterId: clusterIdOf([nodeId]), replica: 1, founders, founded: false };
   let failure: CoveyError | undefined;
@@ -57,12 +87,7 @@ export async function seedCluster(parts: SeedParts): Promise<string> {
     options,
   }, { durable: () => {}, failed: (error) => failure = error, space: () => {} });
   try {
-    if (storage.groups.has(rootGroup)) {
-      throw new CoveyError(
-        Code.failedPrecondition,
-        `${directory} was begun to be filled before: empty the folder, and restore again`,
-      );
-    }
+    assert(storage.groups.size === 0, "the log is new");
     const { hardState, snapshot } = foundingLog(makeConfiguration([record.replica]));
     const index = machine.appliedIndex as LogIndex;
     await writeBeginning(

@@ -11,6 +11,7 @@ import type { GroupOfAny } from "./group_types.ts";
 import { makeHello } from "./hello.ts";
 import type { RaftHost } from "./host.ts";
 import { type Message, MessageType } from "./core/types.ts";
+import { noRoom } from "./no_room.ts";
 import type { Peer } from "./peer.ts";
 import { LogError } from "./wal/error.ts";
 import type { SnapshotWriter } from "./wal/snapshot_writer.ts";
@@ -54,7 +55,8 @@ export class SnapshotReceiver {
     try {
       const host = this.#host();
       if (host.lowSpace) {
-        throw new CoveyError(Code.resourceExhausted, "the disk is nearly full: make room on it");
+        const why = noRoom(host.log.freeBytes, host.options.lowWaterBytes);
+        throw new CoveyError(Code.resourceExhausted, why);
       }
       const { bytes, checksum, hello } = announced;
       const meta = message.snapshot!;

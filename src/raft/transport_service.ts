@@ -44,7 +44,7 @@ export class TransportService {
   get #host(): RaftHost {
     const { host } = this.#cluster;
     if (host === undefined) {
-      throw new CoveyError(Code.failedPrecondition, "this node is part of no cluster yet");
+      throw new CoveyError(Code.failedPrecondition, "the node there is part of no cluster yet");
     }
     if (host.isStopped) throw new CoveyError(Code.unavailable, "the node is shutting down");
     return host;

@@ -52,6 +52,8 @@ const diskKinds: Readonly<Record<string, DiskErrorKind>> = {
   EFBIG: "too-large",
   ENOTDIR: "not-a-directory",
   EISDIR: "is-a-directory",
+  EMFILE: "limit",
+  ENFILE: "limit",
 };
 
 /** What a socket's error code stands for; undefined for one that the system does not know. */

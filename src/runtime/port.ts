@@ -9,6 +9,8 @@
  * pays for exactly what the kernel and the runtime need.
  */
 import type { Address } from "../base/address.ts";
+import type { PeerCertificate, TlsInspection } from "../base/certificate.ts";
+export type { PeerCertificate };
 
 /** Everything a node may do to the world. */
 export interface Runtime {
@@ -52,6 +54,8 @@ export interface Net {
    */
   connect<S>(options: ConnectOptions<S>): Promise<Connection<S>>;
   bindUdp(options: UdpOptions): Promise<UdpSocket>;
+  /** What a node's own TLS material is worth; opens nothing and never throws. */
+  inspectTls(options: TlsOptions): TlsInspection;
 }
 
 /** Dials in flight before `connect` answers `limit`: to one address, and in all. */
@@ -113,17 +117,6 @@ export interface Peer {
   readonly certificate?: PeerCertificate;
   /** SO_PEERCRED of a unix peer, when the listener asked for it. */
   readonly credentials?: PeerCredentials;
-}
-
-export interface PeerCertificate {
-  /** Subject common name, empty when it has none. */
-  readonly commonName: string;
-  /** Subject alternative names with their kind in front: `DNS:a`, `URI:covey:node:…`, `IP:::1`. */
-  readonly names: readonly string[];
-  /** End of validity, wall-clock milliseconds. */
-  readonly notAfterMs: number;
-  /** SHA-256 over the DER form, lower-case hexadecimal. */
-  readonly fingerprint: string;
 }
 
 export interface PeerCredentials {
@@ -404,9 +397,13 @@ export type DiskErrorKind =
   | "too-large"
   | "not-a-directory"
   | "is-a-directory"
+  | "limit"
   | "io";
 
-/** What goes wrong on a disk. `io` covers every failure that has no name of its own. */
+/**
+ * What goes wrong on a disk. With `limit` there was no descriptor to open with, and nothing changed.
+ * `io` covers every failure that has no name of its own.
+ */
 export class DiskError extends Error {
   override name = "DiskError";
   readonly kind: DiskErrorKind;

@@ -6,7 +6,7 @@
  * chain the TLS library has verified come here; whatever does not parse is refused.
  */
 import { createHash } from "node:crypto";
-import type { PeerCertificate } from "./port.ts";
+import type { PeerCertificate, Validity } from "../base/certificate.ts";
 
 interface Element {
   readonly tag: number;
@@ -78,25 +78,40 @@ const tagExtensions = 0xa3;
 const objectCommonName = [0x55, 0x04, 0x03];
 const objectAlternativeName = [0x55, 0x1d, 0x11];
 
+/** The fields of a certificate from its serial number on, and all of them. */
+function fieldsOf(reader: Reader): { readonly all: Element[]; readonly named: Element[] } {
+  const outer = reader.children(reader.element(0, reader.bytes.length));
+  if (outer.length !== 3) throw new Error("certificate: not three parts");
+  const all = reader.children(outer[0]);
+  // version [0], serial, signature, issuer, validity, subject, key, …
+  const named = all.slice(all[0]?.tag === tagVersion ? 1 : 0);
+  if (named.length < 5) throw new Error("certificate: truncated");
+  return { all, named };
+}
+
+function validityOf(reader: Reader, element: Element): Validity {
+  const [notBefore, notAfter] = reader.children(element);
+  if (notAfter === undefined) throw new Error("certificate: no validity");
+  const timeOf = (time: Element): number => readTime(reader.text(time), time.tag === tagUtcTime);
+  return { notBeforeMs: timeOf(notBefore), notAfterMs: timeOf(notAfter) };
+}
+
 /** Reads a certificate; throws when it is not one. */
 export function readCertificate(der: Uint8Array): PeerCertificate {
   const reader = new Reader(der);
-  const outer = reader.children(reader.element(0, der.length));
-  if (outer.length !== 3) throw new Error("certificate: not three parts");
-  const fields = reader.children(outer[0]);
-  // version [0], serial, signature, issuer, validity, subject, key, …
-  const first = fields[0]?.tag === tagVersion ? 1 : 0;
-  const validity = fields[first + 3];
-  const subject = fields[first + 4];
-  if (validity === undefined || subject === undefined) throw new Error("certificate: truncated");
-  const notAfter = reader.children(validity)[1];
-  if (notAfter === undefined) throw new Error("certificate: no validity");
+  const { all, named } = fieldsOf(reader);
   return {
-    commonName: commonName(reader, subject),
-    names: alternativeNames(reader, fields.find((field) => field.tag === tagExtensions)),
-    notAfterMs: readTime(reader.text(notAfter), notAfter.tag === tagUtcTime),
+    commonName: commonName(reader, named[4]),
+    names: alternativeNames(reader, all.find((field) => field.tag === tagExtensions)),
+    notAfterMs: validityOf(reader, named[3]).notAfterMs,
     fingerprint: createHash("sha256").update(der).digest("hex"),
   };
+}
+
+/** When a certificate is good; throws when it is none. */
+export function readValidity(der: Uint8Array): Validity {
+  const reader = new Reader(der);
+  return validityOf(reader, fieldsOf(reader).named[3]);
 }
 
 function commonName(reader: Reader, subject: Element): string {

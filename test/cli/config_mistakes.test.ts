@@ -68,6 +68,38 @@ test("config check and agent refuse files of [tls] that are not there; config sh
   assert.equal(good.code, 0, good.stderr);
 });
 
+test("config check and agent refuse material and sockets that no node can use", async () => {
+  const files = { "covey.toml": toml, c: pem, k: pem, a: pem };
+  const tls = {
+    problems: [{ part: "key", message: "which holds the key of another certificate" }],
+  };
+  const long = `/${"x".repeat(110)}`;
+  for (const command of [["config", "check"], ["agent"]]) {
+    const args = [...command, "--config", "covey.toml"];
+    const key = await covey(args, { files, tls: tls as FakeOptions["tls"] });
+    assert.deepEqual([key.code, key.stdout], [3, ""]);
+    assert.match(
+      key.stderr,
+      /^covey.toml:4:12: tls.key_file: found "k", which holds the key of ano/,
+    );
+    const path = await covey([...command, "--data", long]);
+    assert.deepEqual([path.code, path.stdout], [3, ""]);
+    assert.match(path.stderr, /^--data: node.data: found .* 122 bytes long; allowed: up to 107, /);
+  }
+});
+
+test("config check says that a certificate has expired, and that it is good all the same", async () => {
+  const files = { "covey.toml": toml, c: pem, k: pem, a: pem };
+  const options = { files, tls: { problems: [], validity: { notBeforeMs: 0, notAfterMs: 5 } } };
+  const args = ["config", "check", "--config", "covey.toml"];
+  const run = await covey(args, { ...options, wallMs: 60_000 });
+  assert.deepEqual([run.code, run.stdout], [0, "covey.toml: ok\n"]);
+  assert.match(
+    run.stderr,
+    /^covey: .*\(tls.certificate_file\) expired at 1970-01-01 00:00 UTC, and /,
+  );
+});
+
 test("config init says why a file cannot be made", () =>
   inFolder(async (folder) => {
     writeFileSync(`${folder}/file`, "");

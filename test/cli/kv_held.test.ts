@@ -172,10 +172,10 @@ test("lock and elect: what became of the lease is told", () =>
     const [locked, elected] = await Promise.all([lock.run, candidate.run]);
     assert.equal(
       locked.stderr,
-      "covey: the lock is lost: the lease was revoked or has expired (aborted)\n",
+      "covey: the lock is lost: its key is gone: the lease ended, or somebody deleted it (aborted)\n",
     );
     assert.match(
       elected.stderr,
-      /^covey: no longer elected: the lease was revoked or has expired \([0-9a-f]+\) \(aborted\)\n$/,
+      /^covey: no longer elected: its key is gone: the lease ended, or somebody deleted it \([0-9a-f]+\) \(aborted\)\n$/,
     );
   }));

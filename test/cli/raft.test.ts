@@ -342,14 +342,26 @@ test("status: modules that are off, a node that waits, a cluster without a leade
     async ({ data }) => {
       const { code, stdout, stderr } = await covey(["status", "--data", data]);
       assert.equal(code, 4);
-      assert.equal(stderr, "covey: this node is part of no cluster yet\n");
+      assert.equal(
+        stderr,
+        "covey: this node is part of no cluster yet: the cluster is being founded: found 1 of 3\n",
+      );
+      const json = await covey(["status", "--data", data, "--json"]);
+      assert.match(json.stdout, /"problem":"this node is part of no cluster yet: the cluster /);
       assert.match(stdout, /^kv {7}waits for the cluster$/m);
       assert.match(
         stdout,
         /^cluster {2}none; this node waits for its founders, or for covey raft /m,
       );
     },
-    { status: () => ({}), peers: none },
+    {
+      status: () => ({}),
+      peers: none,
+      groups() {
+        const why = "the cluster is being founded: found 1 of 3";
+        throw new CoveyError(Code.unavailable, `this node is part of no cluster yet: ${why}`);
+      },
+    },
     (registry) => registry.add(Node, info),
   );
 });

@@ -224,6 +224,20 @@ function lockCases(harness: Harness): void {
 }
 
 function descriptorCases(harness: Harness): void {
+  compliance(harness, "disk: without a descriptor, what opens fails with limit", async (world) => {
+    const { runtime, directory } = world;
+    const run = await start(runtime, world.limitedProgram!(64, "openings", directory));
+    assert.equal((await within(runtime, "the exit", run.child.exit)).code, 0, run.stderr.text());
+    assert.deepEqual(JSON.parse(run.stdout.text()), {
+      first: "limit",
+      open: "limit",
+      readFile: "limit",
+      replaceFile: "limit",
+      list: "limit",
+      syncDirectory: "limit",
+    });
+  }, "descriptorLimit");
+
   compliance(harness, "host: connections stop below the limit of descriptors", async (world) => {
     const { runtime } = world;
     const run = await start(runtime, world.limitedProgram!(256, "accept", "300"));

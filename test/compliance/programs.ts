@@ -3,7 +3,7 @@
  * run as processes of an engine and as processes on the sim.
  */
 import { decodeText } from "../../src/base/bytes.ts";
-import type { Runtime } from "../../src/runtime/port.ts";
+import type { DiskFile, Runtime } from "../../src/runtime/port.ts";
 import { kindOf, pass, pattern } from "./harness.ts";
 import { anyTcp, connectTo, listenOn, Probe } from "./probe.ts";
 
@@ -205,6 +205,31 @@ export const programs: Readonly<Record<string, Program>> = {
     await file.close();
     const { connections, refused } = listener;
     await host.stdout(JSON.stringify({ connections, refused }) + "\n");
+    return 0;
+  },
+
+  /** Opens files until it cannot; tells how each call that needs a descriptor fails, and after. */
+  async openings({ disk, host }, [folder]) {
+    const path = `${folder}/file`;
+    const file = await disk.open(path, { write: true, create: true });
+    await file.close();
+    const calls: Readonly<Record<string, () => Promise<unknown>>> = {
+      open: async () => await (await disk.open(path, { read: true })).close(),
+      readFile: () => disk.readFile(path, 100),
+      replaceFile: () => disk.replaceFile(path, pattern(10)),
+      list: () => disk.list(folder),
+      syncDirectory: () => disk.syncDirectory(folder),
+    };
+    const opened: DiskFile[] = [];
+    const kinds: Record<string, string> = {};
+    const openAll = async (): Promise<never> => {
+      for (;;) opened.push(await disk.open("/dev/null", { read: true }));
+    };
+    kinds.first = await kindOf(openAll());
+    for (const [name, call] of Object.entries(calls)) kinds[name] = await kindOf(call());
+    for (const one of opened) await one.close();
+    for (const call of Object.values(calls)) await call();
+    await host.stdout(JSON.stringify(kinds));
     return 0;
   },
 };

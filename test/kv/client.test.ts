@@ -310,6 +310,20 @@ clientTest("deadlines and signals, while nobody leads", 2, async (cluster) => {
   await assert.rejects(kv.put("a", "1", { signal: controller.signal }), /canceled/);
 });
 
+clientTest("the node's reason arrives before the client's time is over", 2, async (cluster) => {
+  await cluster.client().put("a", "1");
+  for (const endpoints of [1, 2]) {
+    // Nothing is committed from here on.
+    const kv = cluster.client({ nodes: endpoints === 1 ? [0] : [0, 1], timeoutMs: 1_000 });
+    cluster.faults.held = true;
+    const startedMs = cluster.manual.nowMs;
+    const error = await settle(cluster, kv.put("a", "2").catch((thrown) => thrown));
+    assert.equal(error.code, Code.deadlineExceeded);
+    assert.match(error.rawMessage, /^not done within 900 ms/, "the words of the node's group");
+    assert.ok(cluster.manual.nowMs - startedMs <= 1_000);
+  }
+});
+
 clientTest("no time at all, and what is no time", 1, async (cluster) => {
   for (const sessions of [true, "single", false] as const) {
     const kv = cluster.client({ sessions });

@@ -69,3 +69,16 @@ test("a node that is far behind is announced, and again when it is not", async (
   ]);
   await cluster.close();
 });
+
+test("a node that its leader's entries do not reach is announced with the reason", async () => {
+  const cluster = new FakeCluster({ nodes: 2 });
+  const node = cluster.nodes[1];
+  await turns();
+  const told = follow(node);
+  for (const hindrance of ["its disk is full", undefined]) {
+    node.group.hindrance = hindrance;
+    node.group.notify((observer) => observer.hindered?.());
+  }
+  assert.deepEqual(told, [undefined, "its disk is full", undefined]);
+  await cluster.close();
+});

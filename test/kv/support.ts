@@ -332,6 +332,8 @@ export class FakeGroup implements KvGroup {
 
   /** Why it does not go on. */
   stopped: CoveyError | undefined = undefined;
+  hindrance: string | undefined = undefined;
+  readonly roomProblem = undefined;
   readonly electionTimeoutMs = 1_000;
 
   /** It does not go on, for good. */

@@ -1,5 +1,6 @@
 /** A saved store begins a new cluster: with what was saved, and under an id of its own. */
 import assert from "node:assert/strict";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { test } from "node:test";
 import { Code, CoveyError } from "../../src/base/error.ts";
 import { loadConfig } from "../../src/config/load.ts";
@@ -71,6 +72,20 @@ test("restore: what is no whole store, and a folder that is in a cluster, are re
       restore(`${folder}/a`, bytes),
       refused(Code.failedPrecondition, /belongs to a cluster already/),
     );
+    // It is not marked as one that a restore was begun in, even without its node.json.
+    rmSync(`${folder}/a/node.json`);
+    await assert.rejects(
+      restore(`${folder}/a`, bytes),
+      refused(Code.failedPrecondition, /belongs to a cluster already/),
+    );
+    assert.ok(!existsSync(`${folder}/a/node.json`));
+    rmSync(`${folder}/a/cluster.json`);
+    await assert.rejects(
+      restore(`${folder}/a`, bytes),
+      refused(Code.failedPrecondition, /was begun to be filled before/),
+    );
+    assert.ok(existsSync(`${folder}/a/raft/log`));
     // What was refused has left nothing: the very folder takes the whole store.
     assert.equal((await restore(`${folder}/b`, bytes)).keys, 1);
+    assert.ok(!readFileSync(`${folder}/b/node.json`, "utf8").includes("restoring"));
   }));

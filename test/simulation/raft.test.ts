@@ -26,7 +26,7 @@ before(armBan);
 after(liftBan);
 
 /** Faults that the seeds must have met; a call of the disk that fails is a sync here. */
-const faults = faultsWithout(...datagramFaults, "readFailure", "writeFailure");
+const faults = faultsWithout(...datagramFaults, "openFailure", "readFailure", "writeFailure");
 
 test("raft: whole nodes keep every invariant under 300 seeds of faults", {
   skip: isBun ? false : "the seeds run in processes of Bun, once is enough",

@@ -41,6 +41,7 @@ const notByItself = [
   "bitFlip",
   "clockDrift",
   "diskFull",
+  "openFailure",
   "readFailure",
   "stallReset",
   "syncFailure",

@@ -2,7 +2,15 @@
  * The little of a runtime that the configuration and the command line touch, without a process:
  * files that are named in a table, an environment, and output that is kept.
  */
-import { type Disk, DiskError, type Host, type Runtime } from "../../src/runtime/port.ts";
+import type { TlsInspection } from "../../src/base/certificate.ts";
+import {
+  type Clock,
+  type Disk,
+  DiskError,
+  type Host,
+  type Net,
+  type Runtime,
+} from "../../src/runtime/port.ts";
 
 export interface FakeOptions {
   readonly files?: Readonly<Record<string, string | Uint8Array>>;
@@ -12,10 +20,14 @@ export interface FakeOptions {
   readonly hostname?: string;
   readonly descriptorsMax?: number;
   readonly features?: Partial<Runtime["features"]>;
+  /** What its TLS material is worth. Default: nothing is wrong with it. */
+  readonly tls?: TlsInspection;
+  /** Milliseconds since 1970. Default 0. */
+  readonly wallMs?: number;
 }
 
 export type FakeRuntime =
-  & Pick<Runtime, "name" | "version" | "features" | "disk" | "host">
+  & Pick<Runtime, "name" | "version" | "features" | "disk" | "host" | "net" | "clock">
   & { readonly out: string[]; readonly notes: string[]; readonly written: Map<string, string> };
 
 /** Everything that is not listed here throws when touched, as a missing method does. */
@@ -74,6 +86,8 @@ export function fakeRuntime(options: FakeOptions = {}): FakeRuntime {
       abstractSockets: true,
       ...options.features,
     },
+    net: { inspectTls: () => options.tls ?? { problems: [] } } as unknown as Net,
+    clock: { wallMs: () => options.wallMs ?? 0 } as Clock,
     disk: disk as Disk,
     host: host as Host,
     out,

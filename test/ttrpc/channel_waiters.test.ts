@@ -15,7 +15,12 @@ function dialingBy(
   connect: <S>(options: ConnectOptions<S>) => Promise<Connection<S>>,
 ): Net {
   const { net } = stage;
-  return { listen: (options) => net.listen(options), bindUdp: () => net.bindUdp(), connect };
+  return {
+    listen: (options) => net.listen(options),
+    bindUdp: () => net.bindUdp(),
+    inspectTls: () => net.inspectTls(),
+    connect,
+  };
 }
 
 for (const waitForReady of [false, true]) {

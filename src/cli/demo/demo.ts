@@ -3,12 +3,12 @@
  * killed. Each child has a pipe from this process as its standard input and ends when that closes:
  * the kernel closes it when this process ends, however it ends, so that no child outlives it.
  */
-import { toHex } from "../../base/bytes.ts";
 import { Code, CoveyError } from "../../base/error.ts";
 import type { ChildExit, Runtime } from "../../runtime/port.ts";
 import type { CliContext } from "../context.ts";
 import { Interrupt } from "../interrupt.ts";
 import { DemoNode, describeExit } from "./demo_node.ts";
+import { makeDemoFolder } from "./folder.ts";
 import { askLeader, type Leadership } from "./leader.ts";
 import { LogFile } from "./log_file.ts";
 import { findPorts } from "./ports.ts";
@@ -65,7 +65,7 @@ class Demo {
   }
 
   async run(): Promise<void> {
-    const folder = await this.#makeFolder();
+    const folder = this.#folder = await makeDemoFolder(this.#runtime, this.#count);
     await this.#makeNodes(folder);
     await this.#screen.status(
       this.#count === 1 ? "starting a node" : `starting ${this.#count} nodes`,
@@ -98,17 +98,6 @@ class Demo {
 
   get #isOn(): boolean {
     return !this.#isStopping && !this.#interrupt.signal.aborted && this.#failure === undefined;
-  }
-
-  async #makeFolder(): Promise<string> {
-    const { disk, host, random } = this.#runtime;
-    const suffix = new Uint8Array(6);
-    random.fill(suffix);
-    const parent = (host.environment("TMPDIR") || "/tmp").replace(/\/+$/, "");
-    const folder = `${parent}/covey-demo-${toHex(suffix)}`;
-    await disk.makeDirectory(folder, 0o700);
-    this.#folder = folder;
-    return folder;
   }
 
   async #makeNodes(folder: string): Promise<void> {

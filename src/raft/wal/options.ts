@@ -36,7 +36,8 @@ export interface LogOwner {
   durable(ticket: number): void;
   /** Once. The process must end: what is on the disk is known only after it has been read again. */
   failed(error: LogError): void;
-  space(state: SpaceState): void;
+  /** `freeBytes`: of the disk, when it was looked at last. */
+  space(state: SpaceState, freeBytes: number): void;
 }
 
 /** What one group wants on disk, all of it or nothing. In the order of the fields. */

@@ -21,6 +21,11 @@ export interface Room {
   fits(bytes: number): boolean;
 }
 
+/** Free bytes that end the state: a quarter more than begin it, so that it does not flutter. */
+export function enoughBytes(lowWaterBytes: number): number {
+  return lowWaterBytes * 1.25;
+}
+
 /**
  * Whether so many bytes of entries may be taken: there is room on the disk, or they fit into the
  * present segment or a spare. The end of the last one is kept for terms, votes, and the small entries

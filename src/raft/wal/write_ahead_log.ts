@@ -19,7 +19,7 @@ import { orClose } from "./or_close.ts";
 import { encodeMark, RecordBuffer } from "./record_buffer.ts";
 import { entryBytesMax } from "./record_format.ts";
 import type { Recovered } from "./recovery.ts";
-import { roomFor } from "./room.ts";
+import { enoughBytes, roomFor } from "./room.ts";
 import { createSegment } from "./rotation.ts";
 import type { SegmentFiles } from "./segment_files.ts";
 import type { SegmentWriter } from "./segment_writer.ts";
@@ -289,19 +289,18 @@ export class WriteAheadLog {
     await this.#writer.file.close();
   }
 
-  /**
-   * Looks at the room on the disk. The owner calls it now and then: others may fill the disk, too,
-   * and an idle log does not look.
-   */
+  /** Looks at the room on the disk, now and then: others fill it, too, and an idle log does not. */
   async checkSpace(): Promise<SpaceState> {
     const { disk, files, options } = this.#parts;
     const free = this.#freeBytes = await disk.freeBytes(files.directory);
     if (this.#noRoom && free >= options.lowWaterBytes) {
       this.#noRoom = false;
+      // There may be bytes and yet no room, without an inode or within a quota: it says so itself.
       this.#maintain();
+      await this.#maintaining;
     }
-    // A quarter more to get out than to get in, so that it does not flutter.
-    const enough = this.#space === "low" ? options.lowWaterBytes * 1.25 : options.lowWaterBytes;
+    const { lowWaterBytes } = options;
+    const enough = this.#space === "low" ? enoughBytes(lowWaterBytes) : lowWaterBytes;
     this.#setSpace(this.#noRoom || free < enough ? "low" : "normal");
     return this.#space;
   }
@@ -495,6 +494,6 @@ export class WriteAheadLog {
   #setSpace(state: SpaceState): void {
     if (state === this.#space) return;
     this.#space = state;
-    this.#parts.owner.space(state);
+    this.#parts.owner.space(state, this.#freeBytes);
   }
 }

@@ -26,7 +26,13 @@ const failures: ReadonlyMap<number, string> = new Map([
 // deno-lint-ignore require-await -- what goes wrong must reach the caller as a rejection
 export async function lockFile(path: string): Promise<DiskLock> {
   const libc = openLibc();
-  if (libc === undefined) throw new DiskError("io", path, "lock: no C library with flock");
+  if (libc === undefined) {
+    // The loader does not tell the two apart.
+    const why =
+      "no C library with flock could be loaded: the system has none that is known here, " +
+      "or a limit of the address space (ulimit -v, LimitAS) leaves no room for it";
+    throw new DiskError("io", path, `lock: ${why}`);
+  }
   let descriptor: number;
   try {
     // Bun opens close-on-exec, so a child does not inherit the lock and outlive us with it.

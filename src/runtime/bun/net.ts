@@ -1,5 +1,6 @@
 /** The port's `Net` on Bun's native sockets. */
 import type { Clock, Net } from "../port.ts";
+import { inspectTls } from "../tls_material.ts";
 import { dial, DialLimits } from "./dial.ts";
 import { descriptorMaxFor, listen } from "./listener.ts";
 import { bindUdp } from "./udp.ts";
@@ -12,5 +13,6 @@ export function createNet(clock: Clock, descriptorsMax: number): Net {
     listen: (options) => listen(context, options),
     connect: (options) => dial(context, options),
     bindUdp,
+    inspectTls,
   };
 }

@@ -4,6 +4,7 @@ import type { Address } from "../../base/address.ts";
 import { NetError, type PeerCertificate, type TlsOptions } from "../port.ts";
 import { canonicalIp, certifiesName, readCertificate } from "../x509.ts";
 import type { BunSocket } from "./connection.ts";
+import { codeOf } from "./error.ts";
 
 /** Both sides present a certificate and verify the other's, always. */
 function commonTls(tls: TlsOptions): Bun.TLSOptions & { requestCert: true } {
@@ -46,7 +47,7 @@ export function verifiedCertificate(
   dialled: Address | undefined,
 ): PeerCertificate {
   // On success Bun passes null or undefined; the flag beside it is of no use.
-  if (error !== null && error !== undefined) throw error;
+  if (error !== null && error !== undefined) throw wrongName(socket, error, tls, dialled) ?? error;
   if (!socket.authorized) throw new Error("the peer's certificate is not verified");
   const raw = (socket.getPeerCertificate() as { raw?: Uint8Array } | null)?.raw;
   if (raw === undefined || raw.length === 0) throw new Error("the peer showed no certificate");
@@ -55,11 +56,27 @@ export function verifiedCertificate(
   if (certificate.notAfterMs < Date.now()) throw new Error("the peer's certificate has expired");
   if (dialled !== undefined) {
     const name = expectedName(tls, dialled);
-    if (!certifiesName(certificate.names, name)) {
-      throw new Error(`the peer's certificate is for ${certificate.names.join(", ")}, not ${name}`);
-    }
+    if (!certifiesName(certificate.names, name)) throw isFor(certificate, name);
   }
   const refusal = tls.verifyPeer?.(certificate);
   if (refusal !== undefined) throw new Error(refusal);
   return certificate;
+}
+
+/** The engine's own words for a wrong name list its addresses alone, and none where it has none. */
+function wrongName(
+  socket: BunSocket,
+  error: Error,
+  tls: TlsOptions,
+  dialled: Address | undefined,
+): Error | undefined {
+  if (codeOf(error) !== "ERR_TLS_CERT_ALTNAME_INVALID" || dialled === undefined) return undefined;
+  const raw = (socket.getPeerCertificate() as { raw?: Uint8Array } | null)?.raw;
+  if (raw === undefined || raw.length === 0) return undefined;
+  return isFor(readCertificate(raw), expectedName(tls, dialled));
+}
+
+function isFor({ names }: PeerCertificate, name: string): Error {
+  const shown = names.length === 0 ? "no name at all" : names.join(", ");
+  return new Error(`the peer's certificate is for ${shown}, not ${name}`);
 }

@@ -5,6 +5,7 @@ import { readDescriptorsMax, spareDescriptors } from "./descriptors.ts";
 import { connectPlain, DialCounter } from "./dial.ts";
 import { listenPlain } from "./listener.ts";
 import { VerifiedClients } from "./tls_resumption.ts";
+import { inspectTls } from "../tls_material.ts";
 
 /** What the connections of one runtime share. */
 export class NetContext {
@@ -77,5 +78,6 @@ export function createNet(): Net {
       const { bindUdp } = await import("./udp.ts");
       return await bindUdp(context, options);
     },
+    inspectTls,
   };
 }

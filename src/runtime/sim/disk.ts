@@ -78,6 +78,7 @@ export class ProcessDisk implements Disk {
     return this.call("open", absolute, () => {
       const { tree } = this.store;
       this.store.checkAllowed(absolute);
+      this.store.maybeFail("open", absolute);
       const there = tree.find(absolute);
       let file: FileNode;
       if (there === undefined && options.create === true) {
@@ -98,6 +99,7 @@ export class ProcessDisk implements Disk {
     return this.call("readFile", absolute, () => {
       const file = this.store.tree.file(absolute);
       this.store.checkAllowed(absolute);
+      this.store.maybeFail("open", absolute);
       this.store.maybeFail("read", absolute);
       if (file.size > bytesMax) {
         throw new DiskError("too-large", absolute, `${file.size} bytes, at most ${bytesMax}`);
@@ -145,6 +147,7 @@ export class ProcessDisk implements Disk {
     const absolute = this.#process.resolvePath(path);
     return this.call("removeTree", absolute, () => {
       this.store.checkAllowed(absolute);
+      this.store.maybeFail("open", absolute);
       this.store.tree.removeTree(absolute);
     });
   }
@@ -153,6 +156,7 @@ export class ProcessDisk implements Disk {
     const absolute = this.#process.resolvePath(path);
     return this.call("list", absolute, () => {
       this.store.checkAllowed(absolute);
+      this.store.maybeFail("open", absolute);
       return [...this.store.tree.folder(absolute).entries.keys()].sort();
     });
   }
@@ -182,6 +186,7 @@ export class ProcessDisk implements Disk {
     const absolute = this.#process.resolvePath(path);
     return this.call("syncDirectory", absolute, () => {
       const folder = this.store.tree.folder(absolute);
+      this.store.maybeFail("open", absolute);
       this.store.maybeFail("sync", absolute);
       this.store.tree.syncFolder(folder);
     });

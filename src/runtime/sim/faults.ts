@@ -16,6 +16,7 @@ export const faultKinds = [
   "lostName",
   "lostWrite",
   "oneWayCut",
+  "openFailure",
   "partialWrite",
   "partition",
   "pause",

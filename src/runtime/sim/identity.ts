@@ -5,6 +5,7 @@
  * tampered with is refused.
  */
 import { encodeText } from "../../base/bytes.ts";
+import type { TlsInspection, TlsProblem } from "../../base/certificate.ts";
 import { Xxh64, xxh64 } from "../../base/xxh64.ts";
 import { NetError, type PeerCertificate, type TlsOptions } from "../port.ts";
 
@@ -90,6 +91,25 @@ function readCertificate(pem: string): CertificateBody | undefined {
     return undefined;
   }
   return hashText(body.issuer + match[1]) === match[2] ? body : undefined;
+}
+
+/** See `Net.inspectTls`. */
+export function inspectIdentity(tls: TlsOptions): TlsInspection {
+  const problems: TlsProblem[] = [];
+  const body = readCertificate(tls.certificate);
+  if (body === undefined) problems.push({ part: "certificate", message: "which is not readable" });
+  const key = keyPattern.exec(tls.key);
+  if (key === null) problems.push({ part: "key", message: "which is not readable" });
+  else if (body !== undefined && hashText(key[1]) !== body.keyHash) {
+    problems.push({ part: "key", message: "which does not fit the certificate" });
+  }
+  const trusted = [...tls.authorities.matchAll(authorityPattern)].map((match) => match[1]);
+  if (trusted.length === 0) problems.push({ part: "authorities", message: "which holds none" });
+  else if (body !== undefined && !trusted.includes(body.issuer)) {
+    problems.push({ part: "certificate", message: "which none of the authorities has issued" });
+  }
+  if (body === undefined) return { problems };
+  return { problems, validity: { notBeforeMs: -Infinity, notAfterMs: body.notAfterMs } };
 }
 
 /** Throws `invalid` when the own material cannot be used, as the real runtimes do at once. */

@@ -1,5 +1,6 @@
 /** The `Net` of one process: checks what is asked for and hands it to the network. */
 import { type Address, formatAddress } from "../../base/address.ts";
+import type { TlsInspection } from "../../base/certificate.ts";
 import {
   type Connection,
   type ConnectOptions,
@@ -10,12 +11,13 @@ import {
   type Net,
   NetError,
   type Peer,
+  type TlsOptions,
   type UdpOptions,
   type UdpSocket,
 } from "../port.ts";
 import { bindUdpSocket } from "./datagram.ts";
 import { Dial, type DialTarget } from "./dial.ts";
-import { checkOwnIdentity } from "./identity.ts";
+import { checkOwnIdentity, inspectIdentity } from "./identity.ts";
 import { SimListener } from "./listener.ts";
 import { never } from "./never.ts";
 import { bindIp, type BoundListener, isNumericHost, isPort } from "./network.ts";
@@ -52,6 +54,10 @@ export class SimNet implements Net {
   bindUdp(options: UdpOptions): Promise<UdpSocket> {
     if (this.#process.dead) return never();
     return new Promise((resolve) => resolve(bindUdpSocket(this.#world, this.#process, options)));
+  }
+
+  inspectTls(options: TlsOptions): TlsInspection {
+    return inspectIdentity(options);
   }
 
   #listen<S>(options: ListenOptions<S>): Listener {

@@ -14,7 +14,7 @@ export interface DiskFaultOptions {
   readonly path?: string;
 }
 
-type FailingCall = "read" | "write" | "sync";
+type FailingCall = "open" | "read" | "write" | "sync";
 
 interface PlannedFailure {
   readonly call: FailingCall;
@@ -48,6 +48,11 @@ export class SimDisk {
   /** The next syncs of files and folders fail with `io`. */
   failSync(options: DiskFaultOptions = {}): void {
     this.#plan("sync", options);
+  }
+
+  /** The next calls that need a descriptor of their own fail with `limit`, and change nothing. */
+  failOpen(options: DiskFaultOptions = {}): void {
+    this.#plan("open", options);
   }
 
   failWrite(options: DiskFaultOptions = {}): void {
@@ -147,6 +152,7 @@ export class SimDisk {
     }
     if (!fails) return;
     coverage.fault(`${call}Failure`);
+    if (call === "open") throw new DiskError("limit", path, "no descriptor is left");
     throw new DiskError("io", path, `the disk failed to ${call}`);
   }
 

@@ -127,6 +127,25 @@ test("a leader with little room hands over, and does not lead while others can",
   lab.checkOperations();
 });
 
+test("a disk that is too small from the start: said once at the start, and numbers and setting to each writer", async () => {
+  const lab = new Lab({ raft: { lowWaterBytes: 64 << 20, segmentBytes: 64 << 10 } });
+  lab.define("a", { diskBytes: 20 << 20 });
+  const node = await lab.found("a");
+  const why =
+    /^the disk is nearly full: 19 MiB are free, and writes need 80 MiB \(raft\.low_water_bytes is 64 MiB\): make room on it, or lower the mark; /;
+  const told = (): number => lab.logged("a", why).filter(({ level }) => level === "error").length;
+  assert.equal(told(), 1);
+  for (let round = 0; round < 3; round++) {
+    const error = await lab.failure(node.root.propose(new Uint8Array(10)));
+    assert.equal(error.code, Code.resourceExhausted);
+    assert.match(error.rawMessage, why);
+    assert.match(error.rawMessage, /reads go on$/);
+  }
+  await lab.pass(30_000);
+  assert.equal(told(), 1, "once");
+  assert.match(node.root.roomProblem ?? "", /the disk of a is nearly full/);
+});
+
 /** Three nodes that have written something; the disk of one of them is nearly full, and it says so. */
 async function withLowDisk(of: "ahead" | "behind"): Promise<{ lab: Lab; low: LabNode }> {
   const lab = new Lab({ raft: { lowWaterBytes: 1 << 20, segmentBytes: 64 << 10 } });

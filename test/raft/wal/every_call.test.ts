@@ -9,6 +9,7 @@ import { CoveyError } from "../../../src/base/error.ts";
 import { silentLogger } from "../../../src/base/log.ts";
 import { crc32c } from "../../../src/base/crc32c.ts";
 import type { SnapshotMeta } from "../../../src/raft/core/types.ts";
+import { PatientDisk } from "../../../src/raft/patient_disk.ts";
 import { raftOptionsDefault } from "../../../src/raft/options.ts";
 import { openStorage, type Storage } from "../../../src/raft/storage.ts";
 import type { SnapshotWriter } from "../../../src/raft/wal/snapshot_writer.ts";
@@ -24,6 +25,9 @@ after(liftBan);
 type When = "before" | "after";
 
 type Parts = Pick<Runtime, "disk" | "random">;
+
+/** Calls that take a descriptor of their own. */
+const opening: readonly DiskCall[] = ["list", "open", "readFile", "replaceFile", "syncDirectory"];
 
 const content = new Uint8Array(150_000).fill(7);
 
@@ -194,3 +198,34 @@ for (const when of ["before", "after"] as const) {
     assert.deepEqual([...seen.keys()].sort(), expected, JSON.stringify([...seen]));
   });
 }
+
+test("a shortage of descriptors, at every call that needs one, is waited for", async () => {
+  const { simulation, machine } = await makeLab({ seed: 1 });
+  const { clock, random } = machine.runtime;
+  const tries = new Map<DiskCall, number>();
+  let waits = 0;
+  const short = watchedDisk(machine.runtime.disk, async ({ call }, run) => {
+    if (!opening.includes(call)) return await run();
+    // Two calls of this kind find none, the third does.
+    const count = (tries.get(call) ?? 0) + 1;
+    tries.set(call, count);
+    if (count % 3 !== 0) machine.disk.failOpen();
+    return await run();
+  });
+  const disk = new PatientDisk({ disk: short, clock, logger: silentLogger, waits: () => waits++ });
+  const twin = new Twin();
+  const told: Told = { durable: 0, failed: [], space: [] };
+  await simulation.wait(lives({ disk, random }, twin, told));
+  assert.deepEqual(told.failed, []);
+  assert.ok(waits > 40, `${waits} calls waited`);
+  assert.deepEqual([...tries.keys()].sort(), [...opening]);
+  assert.ok([...tries.values()].every((count) => count % 3 === 0), JSON.stringify([...tries]));
+  machine.disk.heal();
+  machine.kill();
+  machine.restart();
+  const storage = await simulation.wait(
+    open(machine.runtime, { durable: 0, failed: [], space: [] }),
+  );
+  twin.check([...storage.groups.values()], twin.states.length - 1, "after the shortage");
+  await simulation.wait(storage.log.close());
+});

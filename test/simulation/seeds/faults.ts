@@ -25,6 +25,7 @@ export const diskFaults: readonly FaultKind[] = [
   "diskFull",
   "lostName",
   "lostWrite",
+  "openFailure",
   "readFailure",
   "slowSync",
   "syncFailure",

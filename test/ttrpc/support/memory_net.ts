@@ -3,6 +3,7 @@
  * the driver tests run on where real time and real sockets would only make them slow or vague.
  * Bytes travel one turn of the event loop after they were written.
  */
+import type { TlsInspection } from "../../../src/base/certificate.ts";
 import { setImmediate } from "node:timers";
 import { type Address, formatAddress } from "../../../src/base/address.ts";
 import type { Prng } from "../../../src/base/prng.ts";
@@ -115,6 +116,10 @@ export class MemoryNet implements Net {
 
   bindUdp(): Promise<UdpSocket> {
     return Promise.reject(new NetError("unsupported", "no datagrams here"));
+  }
+
+  inspectTls(): TlsInspection {
+    return { problems: [] };
   }
 
   #establish<S>(options: ConnectOptions<S>, bound: Bound): Connection<S> {
