@@ -31,6 +31,8 @@ export class DiskWatch {
   #open = false;
   /** Where the last batch begins in its segment. */
   #lastBatchAt = 0;
+  /** A start writes the last batch that it found once more, before anything else. */
+  #rewritten = false;
 
   constructor(options: DiskWatchOptions) {
     this.#options = options;
@@ -69,6 +71,7 @@ export class DiskWatch {
   watch(disk: Disk): Disk {
     const process = ++this.#process;
     this.#open = false;
+    this.#rewritten = false;
     const watched: Disk = {
       open: async (path, options) => {
         const file = await disk.open(path, options);
@@ -149,6 +152,9 @@ export class DiskWatch {
           written.push(copy);
           this.#unsynced.push(copy);
           this.#options.writing();
+        } else if (position > 0 && process === this.#process && !this.#rewritten) {
+          this.#rewritten = true;
+          this.#lastBatchAt = position;
         }
         const call = file.write(bytes, position);
         return durable ? synced(call) : call;
