@@ -82,6 +82,8 @@ export interface GroupHost {
   channelTo(member: Member): Channel;
   /** Whether this node's disk is nearly full. */
   readonly lowSpace: boolean;
+  /** Whether this is true of any node, as far as it is known here. */
+  readonly someDiskIsLow: boolean;
   peer(nodeId: string): Peer | undefined;
   /** For how long nothing was heard of a node; Infinity while it is not connected. */
   silentMs(nodeId: string): number;

@@ -142,6 +142,10 @@ export class RaftHost implements GroupHost, PeerOwner, TickerOwner {
     return this.log.space === "low";
   }
 
+  get someDiskIsLow(): boolean {
+    return this.lowSpace || this.#peers.someDiskIsLow;
+  }
+
   /** Nothing is done any more. */
   get isStopped(): boolean {
     return this.#stopped;

@@ -12,6 +12,7 @@ import type { WriteAheadLog } from "./wal/write_ahead_log.ts";
 /** What is known of the nodes' disks. */
 export interface Disks {
   readonly lowSpace: boolean;
+  readonly someDiskIsLow: boolean;
   peer(nodeId: string): Peer | undefined;
 }
 
@@ -44,14 +45,14 @@ export function declines(host: SpaceHost, group: GroupOfAny, replica: number): b
  * majority, and would be one with the nodes that are there and have none. Undefined otherwise.
  */
 export function roomProblem(host: Disks, group: GroupOfAny): string | undefined {
-  if (!group.leads) return undefined;
+  // The rule, looked at for each proposal.
+  if (!group.leads || !host.someDiskIsLow) return undefined;
   const isFull = ({ nodeId }: Member): boolean => {
     if (nodeId === group.members.get(group.replica)?.nodeId) return host.lowSpace;
     const peer = host.peer(nodeId);
     return peer !== undefined && peer.connected && peer.lowSpace;
   };
   const full = group.members.all.filter(isFull);
-  // The rule, looked at for each proposal.
   if (full.length === 0) return undefined;
   const { configuration, members } = group.status();
   const isThere = (replica: number): boolean =>

@@ -29,6 +29,12 @@ export class Peers {
     return this.#byNode.values();
   }
 
+  /** Looked at for each proposal. */
+  get someDiskIsLow(): boolean {
+    for (const peer of this.#byNode.values()) if (peer.lowSpace) return true;
+    return false;
+  }
+
   get(nodeId: string): Peer | undefined {
     return this.#byNode.get(nodeId);
   }
