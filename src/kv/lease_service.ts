@@ -16,6 +16,7 @@ import { failed, type KvParts, within } from "./kv_parts.ts";
 import { forwardedMetadata } from "./lease_forwarder.ts";
 import type { RequestOptions } from "./group.ts";
 import { forwardedKey } from "./metadata_keys.ts";
+import { payloadBytesMax } from "./options.ts";
 import { pipelined } from "./pipeline.ts";
 import { refused, unavailable } from "./refusal.ts";
 import { toNumber, toSession } from "./request.ts";
@@ -27,6 +28,8 @@ type TimeToLiveInit = MessageInitShape<typeof LeaseTimeToLiveResponseSchema>;
 const renewMs = 5_000;
 /** Renewals of one stream that are worked on at the same time. */
 const renewalsMax = 1_024;
+/** Keys of a lease that are read at once: a fraction of a millisecond. */
+const keysPerStep = 256;
 /** Leaders that are asked in turn, while they change. */
 const leadersMax = 4;
 
@@ -94,14 +97,30 @@ export function leaseHandlers(parts: KvParts): Handlers<typeof Lease> {
     const header = headers.of(machine.revision);
     const lease = machine.lease(id);
     if (lease === undefined) return { header, id: BigInt(id), ttl: -1n };
+    const remainingMs = parts.leases.remainingMs(id);
+    const keys = request.keys ? await keysOf(id) : [];
     if (!parts.leases.leading) throw notLeading();
     return {
       header,
       id: BigInt(id),
-      ttl: seconds(parts.leases.remainingMs(id)),
+      ttl: seconds(remainingMs),
       grantedTtl: seconds(lease.ttlMs),
-      keys: request.keys ? machine.leaseKeys(id) : [],
+      keys,
     };
+  };
+
+  const keysOf = async (id: number): Promise<Uint8Array[]> => {
+    const bytesMax = payloadBytesMax(parts.settings);
+    const scan = machine.leaseKeys(id, bytesMax);
+    try {
+      return await parts.slices.run(() => {
+        const keys = scan.step(keysPerStep);
+        if (keys === "too_large") throw keysTooLarge(bytesMax);
+        return keys;
+      });
+    } finally {
+      scan.close();
+    }
   };
 
   return {
@@ -168,6 +187,13 @@ function isForwarded(context: CallContext): boolean {
 
 function notLeading(): CoveyError {
   return unavailable("this node does not lead any more: ask again, and it asks the leader");
+}
+
+function keysTooLarge(bytesMax: number): CoveyError {
+  return new CoveyError(
+    Code.resourceExhausted,
+    `the keys of the lease are more than a message may hold (${bytesMax} bytes): ask without keys`,
+  );
 }
 
 /** Whole seconds, never more than there are; a lease that lives has at least one. */

@@ -1,7 +1,7 @@
 /** Leases: granted through the log, timed by the leader, ended by the log. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { CoveyError } from "../../src/base/error.ts";
+import { Code, CoveyError } from "../../src/base/error.ts";
 import { encodeText } from "../../src/base/bytes.ts";
 import { KV, Lease } from "../../src/gen/covey/kv/v1/kv_pb.ts";
 import type { LeaseKeepAliveResponse } from "../../src/gen/covey/kv/v1/kv_pb.ts";
@@ -148,6 +148,28 @@ test("what a lease has is told before a large entry or after it, never within it
     assert.equal(told.length, ttl === -1n ? 0 : keys, `moment ${moment}`);
     await cluster.close();
   }
+});
+
+test("keys of a lease that no message can hold are refused, and nothing stays pinned", async () => {
+  const cluster = new FakeCluster({ options: { messageBytesMax: 20_000 } });
+  const [node] = cluster.nodes;
+  const lease = node.local(Lease);
+  const { id } = await lease.leaseGrant({ ttl: 100n });
+  const name = "k".repeat(300);
+  for (let at = 0; at < 100; at++) {
+    await node.local(KV).put({ key: bytes(`${name}${at}`), lease: id });
+  }
+  const asked = settle(cluster, lease.leaseTimeToLive({ id, keys: true }));
+  const error = await asked.catch((thrown) => thrown);
+  assert.equal(error.code, Code.resourceExhausted);
+  assert.match(error.rawMessage, /ask without keys/);
+  assert.equal(node.module.machine.pinned, false);
+  const { ttl } = await settle(cluster, lease.leaseTimeToLive({ id }));
+  assert.equal(ttl, 100n);
+  await node.local(KV).deleteRange({ key: bytes("k"), rangeEnd: bytes("l") });
+  const { keys } = await settle(cluster, lease.leaseTimeToLive({ id, keys: true }));
+  assert.deepEqual([keys, node.module.machine.pinned], [[], false]);
+  await cluster.close();
 });
 
 test("time to live, by the leader and through a follower", async () => {

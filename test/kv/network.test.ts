@@ -90,7 +90,7 @@ networkTest("errors keep their code, reason and details on the wire", 1, async (
   const future = await kv.get("a", { revision: 99 }).catch((error) => error);
   assert.equal(refusalOf(future), "future_revision");
   cluster.faults.refused = 1_000;
-  const refused = await kv.put("a", "1", { timeoutMs: 200 }).catch((error) => error);
+  const refused = await kv.put("a", "1", { timeoutMs: 1_000 }).catch((error) => error);
   assert.equal(leaderOf(refused)?.name, "node-1");
   cluster.faults.refused = 0;
 });

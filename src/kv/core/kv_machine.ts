@@ -15,10 +15,11 @@ import { defaultLimits, type KvLimits, recordBytes } from "./limits.ts";
 import { decodeResult, encodeResult } from "./result_codec.ts";
 import { eventsOf, type EventsPage, type EventsRequest, readEvents } from "./events.ts";
 import type { Failure, FailureReason, KvEvent, KvResult, RangeResult } from "./result.ts";
-import { grantLease, keysOfLeases, revokeLeases } from "./lease_commands.ts";
+import { grantLease, revokeLeases } from "./lease_commands.ts";
+import { LeaseKeysScan } from "./lease_keys.ts";
 import { type LongCommand, LongDelete } from "./long_command.ts";
 import { KvRestore } from "./restore.ts";
-import { Leases } from "./leases.ts";
+import { type Lease, Leases } from "./leases.ts";
 import type { KvSnapshot } from "./snapshot.ts";
 import type { Machine, MachineEntry } from "../../base/machine.ts";
 import { PutReader } from "./put_reader.ts";
@@ -266,22 +267,17 @@ export class KvMachine implements Machine<KvResult> {
 
   lease(id: number): LeaseInfo | undefined {
     const lease = this.#leases.get(id);
-    if (lease === undefined) return undefined;
-    return { id, ttlMs: lease.ttlMs, remainingMs: lease.remainingMs };
+    return lease === undefined ? undefined : infoOf(lease);
   }
 
   /** In the order of their granting. */
   leases(): LeaseInfo[] {
-    return [...this.#leases.all()].map(({ id, ttlMs, remainingMs }) => ({
-      id,
-      ttlMs,
-      remainingMs,
-    }));
+    return [...this.#leases.all()].map(infoOf);
   }
 
-  /** The keys of a lease in their order. */
-  leaseKeys(id: number): Uint8Array[] {
-    return keysOfLeases([id], this.#tables);
+  /** The keys of a lease, in their order; to be closed. */
+  leaseKeys(id: number, bytesMax = Infinity): LeaseKeysScan {
+    return new LeaseKeysScan(this.#store, this.#leases.get(id)?.keys ?? [], bytesMax);
   }
 
   revisionForHistory(bytesMax: number): number | undefined {
@@ -497,4 +493,8 @@ export class KvMachine implements Machine<KvResult> {
     const { revision, compactRevision } = this.#store;
     return { kind: "failure", revision, reason, compactRevision };
   }
+}
+
+function infoOf({ id, ttlMs, remainingMs }: Lease): LeaseInfo {
+  return { id, ttlMs, remainingMs };
 }

@@ -1,11 +1,8 @@
 /** Granting leases, and removing them with their keys. */
-import { assert } from "../../base/assert.ts";
-import { compareBytes } from "./bytes.ts";
 import type { FailureReason, KvResult } from "./result.ts";
 import type { LeaseGrantCommand } from "./command.ts";
 import type { Leases } from "./leases.ts";
 import { LongRevoke } from "./long_command.ts";
-import { nowhere } from "./records.ts";
 import type { Tables } from "./transaction.ts";
 
 /** Grants the lease, or says why not; `index` is the entry's. */
@@ -36,19 +33,4 @@ export function revokeLeases(ids: readonly number[], tables: Tables): LongRevoke
 
 function* addressesOf(ids: readonly number[], leases: Leases): Generator<number> {
   for (const id of new Set(ids)) yield* leases.get(id)?.keys ?? [];
-}
-
-/** In their order. */
-export function keysOfLeases(
-  ids: readonly number[],
-  { store, leases }: Pick<Tables, "store" | "leases">,
-): Uint8Array[] {
-  const keys: Uint8Array[] = [];
-  for (const id of new Set(ids)) {
-    for (const address of leases.get(id)?.keys ?? []) {
-      assert(store.liveOf(address) !== nowhere, "a lease holds live keys");
-      keys.push(store.records.keyBytes(address));
-    }
-  }
-  return keys.sort(compareBytes);
 }

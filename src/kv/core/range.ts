@@ -186,7 +186,10 @@ export class RangeScan {
         this.#resume = records.keyBytes(address);
         return;
       }
+      const before = this.#visits;
       const record = this.#recordOf(address);
+      // Revisions that were passed are work like keys.
+      left -= this.#visits - before;
       // Keys that are only counted are no work to speak of, as long as whole leaves are.
       const isFree = this.#plain && this.#onlyCounts && this.#request.revision === 0;
       if (record !== nowhere && !isFree) this.#visits++;

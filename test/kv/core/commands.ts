@@ -184,7 +184,7 @@ export class CommandSource {
 
   #configure(): Command {
     const prng = this.#prng;
-    switch (prng.below(8)) {
+    switch (prng.below(12)) {
       case 6:
         return { kind: "configure", limits: { resultBytesMax: prng.between(200, 30_000) } };
       case 7:

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { CommandSource } from "./commands.ts";
-import { digest, piecesOf, restored } from "./support.ts";
+import { digest, leaseKeys, piecesOf, restored } from "./support.ts";
 import { decodeCommand, encodeCommand } from "../../../src/kv/core/command_codec.ts";
 import { decodeResult, encodeResult } from "../../../src/kv/core/result_codec.ts";
 import { failureReasons, type KvEvent, type KvResult } from "../../../src/kv/core/result.ts";
@@ -261,7 +261,7 @@ function compareState(machine: KvMachine, twin: Twin, where: string): void {
   assert.deepEqual(machine.leases(), twin.leases, where);
   for (const { id } of twin.leases) {
     const keys = twin.state(twin.revision).filter((one) => one.lease === id);
-    assert.deepEqual(machine.leaseKeys(id), keys.map((one) => latin(one.key)), where);
+    assert.deepEqual(leaseKeys(machine, id), keys.map((one) => latin(one.key)), where);
   }
 }
 

@@ -4,7 +4,7 @@ import { beforeEach, test } from "node:test";
 import type { Command, Compare, Operation, PutCommand } from "../../../src/kv/core/command.ts";
 import type { RangeRequest } from "../../../src/kv/core/command.ts";
 import type { FailureReason, KvResult, RangeResult } from "../../../src/kv/core/result.ts";
-import { Harness } from "./support.ts";
+import { Harness, leaseKeys } from "./support.ts";
 import { commandVersion, Kind, withSession } from "../../../src/kv/core/command_codec.ts";
 import { inInterval, prefixEnd } from "../../../src/kv/core/bytes.ts";
 import { latin, text } from "./twin.ts";
@@ -386,7 +386,7 @@ test("a revoked lease takes its keys in one revision, in their order", () => {
   store.apply({ kind: "leaseGrant", id: 5, ttlMs: 5_000 });
   for (const key of ["c", "a", "b"]) store.apply(put(key, "", { lease: 5 }));
   store.apply(put("b", ""));
-  assert.deepEqual(store.machine.leaseKeys(5).map(text), ["a", "c"]);
+  assert.deepEqual(leaseKeys(store.machine, 5).map(text), ["a", "c"]);
   const result = store.apply({ kind: "leaseRevoke", id: 5 });
   assert.deepEqual(result, { kind: "leaseRevoke", revision: 6, deleted: 2 });
   const events = store.machine.eventsOf(6);

@@ -28,6 +28,20 @@ export function digest(machine: KvMachine): string {
   return hash.digestHex();
 }
 
+/** All keys of a lease, read to the end. */
+export function leaseKeys(machine: KvMachine, id: number): Uint8Array[] {
+  const scan = machine.leaseKeys(id);
+  try {
+    for (;;) {
+      const keys = scan.step(1);
+      assert.notEqual(keys, "too_large");
+      if (keys !== undefined) return keys as Uint8Array[];
+    }
+  } finally {
+    scan.close();
+  }
+}
+
 /** Applies an entry to its end, however large. */
 export function applied(machine: KvMachine, entry: MachineEntry): KvResult {
   let result = machine.apply(entry);
