@@ -353,13 +353,23 @@ export class GroupRequests<Result> implements ProposalOwner<Result> {
     for (;;) {
       const refusal = this.#refusal(signal);
       if (refusal !== undefined) throw refusal;
-      if (this.#group.leads) return "self";
-      const { leader } = this.#group;
-      const isThere = leader !== undefined && leader.address !== "" &&
-        !isSilent(this.#host, leader.nodeId, this.#group.electionTimeoutMs);
-      if (isThere) return leader;
-      await this.#pause(deadlineMs, signal);
+      const leader = this.#leaderThere();
+      if (leader !== undefined) return leader;
+      const leftMs = deadlineMs - this.#host.clock.monotonicMs();
+      if (leftMs <= 0) throw tooLate(false);
+      // Thousands may wait: they are looked at together, and none has to look by itself.
+      const isOver = (): boolean => this.#isOver || this.#leaderThere() !== undefined;
+      await this.#group.when(isOver, leftMs, signal);
     }
+  }
+
+  /** Who leads and can be asked. */
+  #leaderThere(): "self" | Member | undefined {
+    if (this.#group.leads) return "self";
+    const { leader } = this.#group;
+    const isThere = leader !== undefined && leader.address !== "" &&
+      !isSilent(this.#host, leader.nodeId, this.#group.electionTimeoutMs);
+    return isThere ? leader : undefined;
   }
 
   /** Until the leader changes, or a moment has passed; rejects when the time is over. */
