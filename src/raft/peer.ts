@@ -15,15 +15,17 @@ import type { Logger } from "../base/log.ts";
 import { NetError } from "../runtime/port.ts";
 import type { Channel } from "../ttrpc/channel.ts";
 import { createClient } from "../ttrpc/client.ts";
+import { PeerLink } from "../ttrpc/peer_link.ts";
 import type { Client } from "../ttrpc/service.ts";
 import type { RaftCounters } from "./counters.ts";
 import { type Message, MessageType } from "./core/types.ts";
 import { Estimate } from "./estimate.ts";
-import { type FrameInit, PeerLink } from "./peer_link.ts";
-import { encodeMessage, type MessageInit } from "./wire.ts";
+import { encodeMessage, type FrameInit, type MessageInit } from "./wire.ts";
 
 /** Which link a message belongs on: appends and their answers must never delay the rest. */
 export type LinkKind = "control" | "log";
+
+type RaftLink = PeerLink<FrameInit, Frame, Hello>;
 
 /** Silence on a control link after which it is cut and dialled anew. */
 const silenceMs = 4_000;
@@ -65,7 +67,7 @@ export interface PeerOwner {
 export class Peer {
   readonly nodeId: string;
   readonly #owner: PeerOwner;
-  readonly #links: Readonly<Record<LinkKind, PeerLink>>;
+  readonly #links: Readonly<Record<LinkKind, RaftLink>>;
   readonly #gathered: Record<LinkKind, MessageInit[]> = { control: [], log: [] };
   readonly #gatheredBytes: Record<LinkKind, number> = { control: 0, log: 0 };
   readonly #channels = new Map<string, { channel: Channel; client: Client<typeof Transport> }>();
@@ -99,13 +101,13 @@ export class Peer {
     this.nodeId = nodeId;
     this.name = name;
     this.#address = address;
-    const link = (kind: LinkKind): PeerLink =>
-      new PeerLink({
+    const link = (kind: LinkKind): RaftLink =>
+      new PeerLink<FrameInit, Frame, Hello>({
         queueBytesMax: () => owner.queueBytesMax,
         prefersOwn: self < nodeId,
         keepsOrder: kind === "log",
         nowMs: () => owner.nowMs(),
-        hello: () => owner.hello(nodeId),
+        greeting: () => ({ hello: owner.hello(nodeId) }),
         helloProblem: (hello) => owner.helloProblem(this, hello),
         dial: (outgoing, signal) => this.client(kind)[kind](outgoing, { signal }),
         received: (frame) => this.#received(frame, kind),
@@ -157,7 +159,7 @@ export class Peer {
     this.leaseMs = leaseMillis;
   }
 
-  link(kind: LinkKind): PeerLink {
+  link(kind: LinkKind): RaftLink {
     return this.#links[kind];
   }
 

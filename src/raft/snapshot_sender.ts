@@ -11,7 +11,7 @@ import type { Clock } from "../runtime/port.ts";
 import type { Hello, SnapshotChunkSchema } from "../gen/covey/raft/v1/transport_pb.ts";
 import type { RaftCounters } from "./counters.ts";
 import type { Message, SnapshotMeta } from "./core/types.ts";
-import { FrameQueue } from "./frame_queue.ts";
+import { FrameQueue } from "../ttrpc/frame_queue.ts";
 import type { GroupOfAny } from "./group_types.ts";
 import type { makeHello } from "./hello.ts";
 import type { Peer } from "./peer.ts";

@@ -2,6 +2,7 @@
 import { Code, CoveyError } from "../base/error.ts";
 import type { Identity } from "../base/identity.ts";
 import type { Frame, Hello, ProposeRequest, Transport } from "../gen/covey/raft/v1/transport_pb.ts";
+import { LinkAnswers } from "../ttrpc/link_answers.ts";
 import type { CallContext, Handlers } from "../ttrpc/service.ts";
 import { Role } from "./core/ready.ts";
 import type { Cluster } from "./cluster.ts";
@@ -9,10 +10,10 @@ import { helloProblem, identityProblem } from "./hello.ts";
 import type { RaftHost } from "./host.ts";
 import { decodeEntryData } from "./members.ts";
 import type { LinkKind, Peer } from "./peer.ts";
-import type { FrameInit } from "./peer_link.ts";
 import { RareLog } from "./rare_log.ts";
 import { SnapshotReceiver } from "./snapshot_receiver.ts";
 import { follow } from "./follow.ts";
+import type { FrameInit } from "./wire.ts";
 
 /** How recently a process must have been heard for another one with its id to be refused. */
 const aliveMs = 3_000;
@@ -125,29 +126,5 @@ export class TransportService {
         retry: failure.code !== Code.resourceExhausted,
       };
     }
-  }
-}
-
-/** The answers on a stream, once its first frame has come. */
-class LinkAnswers implements AsyncIterableIterator<FrameInit> {
-  readonly #begin: () => Promise<AsyncIterator<FrameInit>>;
-  #answers: AsyncIterator<FrameInit> | undefined = undefined;
-
-  constructor(begin: () => Promise<AsyncIterator<FrameInit>>) {
-    this.#begin = begin;
-  }
-
-  async next(): Promise<IteratorResult<FrameInit>> {
-    this.#answers ??= await this.#begin();
-    return await this.#answers.next();
-  }
-
-  async return(): Promise<IteratorResult<FrameInit>> {
-    await this.#answers?.return?.();
-    return { done: true, value: undefined };
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
   }
 }

@@ -17,10 +17,12 @@ import type { Message as WireMessage } from "../gen/covey/raft/v1/transport_pb.t
 import type { MessageInitShape } from "npm:@bufbuild/protobuf@2.17.0";
 import type {
   EntrySchema,
+  FrameSchema,
   MessageSchema,
   SnapshotMetaSchema,
 } from "../gen/covey/raft/v1/transport_pb.ts";
 
+export type FrameInit = MessageInitShape<typeof FrameSchema>;
 export type MessageInit = MessageInitShape<typeof MessageSchema>;
 export type EntryInit = MessageInitShape<typeof EntrySchema>;
 export type MetaInit = MessageInitShape<typeof SnapshotMetaSchema>;

@@ -2,8 +2,8 @@
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
 import { Code, CoveyError } from "../../../src/base/error.ts";
-import { FrameQueue } from "../../../src/raft/frame_queue.ts";
-import type { FrameInit } from "../../../src/raft/peer_link.ts";
+import { FrameQueue } from "../../../src/ttrpc/frame_queue.ts";
+import type { FrameInit } from "../../../src/raft/wire.ts";
 import { encodeConfiguration } from "../../../src/raft/core/configuration_codec.ts";
 import { makeConfiguration } from "../../../src/raft/core/configuration.ts";
 import { encodeDriverCommand } from "../../../src/raft/members.ts";

@@ -11,12 +11,12 @@
  * before, having read all of it; and a side whose own dial is to win waits for that rather than
  * begin on the other. A link that does not keep it says things at once, wherever it can.
  */
-import type { Frame, Hello } from "../gen/covey/raft/v1/transport_pb.ts";
-import type { FrameSchema } from "../gen/covey/raft/v1/transport_pb.ts";
-import type { MessageInitShape } from "npm:@bufbuild/protobuf@2.17.0";
 import { FrameQueue } from "./frame_queue.ts";
 
-export type FrameInit = MessageInitShape<typeof FrameSchema>;
+/** What a link carries: the first frame of each side has a hello, in which it says who it is. */
+export interface Greeting<Hello> {
+  readonly hello?: Hello | undefined;
+}
 
 /** After a dial that came to nothing the next one waits, twice as long each time. */
 const redialMs = 50;
@@ -25,9 +25,9 @@ const redialMsMax = 2_000;
 const lastingMs = 1_000;
 
 /** One stream of a link. */
-export interface Stream {
+export interface Stream<Outgoing> {
   readonly dialled: boolean;
-  readonly queue: FrameQueue<FrameInit>;
+  readonly queue: FrameQueue<Outgoing>;
   /** The peer's hello was checked. */
   isOpen: boolean;
   /** When the last frame came, or it was begun, by the monotonic clock. */
@@ -36,10 +36,9 @@ export interface Stream {
   abort(): void;
 }
 
-export interface LinkOwner {
-  readonly hello: () => MessageInitShape<
-    typeof import("../gen/covey/raft/v1/transport_pb.ts").HelloSchema
-  >;
+export interface LinkOwner<Outgoing, Incoming extends Greeting<Hello>, Hello> {
+  /** The first frame of a stream. */
+  greeting(): Outgoing;
   /** Bytes of frames that wait for a stream that does not take them. */
   queueBytesMax(): number;
   /** Whether this node's own dials win over the peer's. */
@@ -48,9 +47,9 @@ export interface LinkOwner {
   readonly keepsOrder: boolean;
   nowMs(): number;
   /** Opens a stream and gives what comes back on it. */
-  dial(outgoing: AsyncIterable<FrameInit>, signal: AbortSignal): AsyncIterable<Frame>;
+  dial(outgoing: AsyncIterable<Outgoing>, signal: AbortSignal): AsyncIterable<Incoming>;
   /** A frame of a peer whose hello was checked. */
-  received(frame: Frame): void;
+  received(frame: Incoming): void;
   /** Why the peer's hello is not accepted; undefined when it is. */
   helloProblem(hello: Hello): Error | undefined;
   /** A stream is there. */
@@ -59,21 +58,25 @@ export interface LinkOwner {
   lost(error: unknown, wasOpen: boolean): void;
 }
 
-export class PeerLink {
-  readonly #owner: LinkOwner;
-  #own: Stream | undefined = undefined;
-  #accepted: Stream | undefined = undefined;
+export class PeerLink<
+  Outgoing extends Greeting<unknown>,
+  Incoming extends Greeting<Hello>,
+  Hello,
+> {
+  readonly #owner: LinkOwner<Outgoing, Incoming, Hello>;
+  #own: Stream<Outgoing> | undefined = undefined;
+  #accepted: Stream<Outgoing> | undefined = undefined;
   #closed = false;
   /** Dials since the last stream that was up. */
   #failures = 0;
   #dialAtMs = -Infinity;
 
-  constructor(owner: LinkOwner) {
+  constructor(owner: LinkOwner<Outgoing, Incoming, Hello>) {
     this.#owner = owner;
   }
 
   /** The stream that is sent on. */
-  get stream(): Stream | undefined {
+  get stream(): Stream<Outgoing> | undefined {
     const [first, second] = this.#owner.prefersOwn
       ? [this.#own, this.#accepted]
       : [this.#accepted, this.#own];
@@ -103,7 +106,7 @@ export class PeerLink {
   }
 
   /** Queues a frame; false when it was dropped. Dials if there is no stream. */
-  send(frame: FrameInit, bytes: number): boolean {
+  send(frame: Outgoing, bytes: number): boolean {
     if (this.#closed) return false;
     const stream = this.stream ?? (this.#mayDial ? this.#dial() : undefined);
     if (stream === this.#accepted) this.#settle();
@@ -116,10 +119,14 @@ export class PeerLink {
   }
 
   /** A stream that the peer dialled, whose first frame has come: gives the frames to answer. */
-  accept(first: Frame, frames: AsyncIterable<Frame>, abort: () => void): FrameQueue<FrameInit> {
-    const queue = new FrameQueue<FrameInit>(() => this.#owner.queueBytesMax());
-    queue.push({ hello: this.#owner.hello() }, 0);
-    const stream: Stream = {
+  accept(
+    first: Incoming,
+    frames: AsyncIterable<Incoming>,
+    abort: () => void,
+  ): FrameQueue<Outgoing> {
+    const queue = new FrameQueue<Outgoing>(() => this.#owner.queueBytesMax());
+    queue.push(this.#owner.greeting(), 0);
+    const stream: Stream<Outgoing> = {
       dialled: false,
       queue,
       isOpen: true,
@@ -155,11 +162,11 @@ export class PeerLink {
     return this.#owner.nowMs() >= this.#dialAtMs;
   }
 
-  #dial(): Stream {
-    const queue = new FrameQueue<FrameInit>(() => this.#owner.queueBytesMax());
-    queue.push({ hello: this.#owner.hello() }, 0);
+  #dial(): Stream<Outgoing> {
+    const queue = new FrameQueue<Outgoing>(() => this.#owner.queueBytesMax());
+    queue.push(this.#owner.greeting(), 0);
     const controller = new AbortController();
-    const stream: Stream = {
+    const stream: Stream<Outgoing> = {
       dialled: true,
       queue,
       isOpen: false,
@@ -175,7 +182,7 @@ export class PeerLink {
     return stream;
   }
 
-  async #readDialled(stream: Stream, signal: AbortSignal): Promise<void> {
+  async #readDialled(stream: Stream<Outgoing>, signal: AbortSignal): Promise<void> {
     let problem: unknown;
     let greetedMs = Infinity;
     try {
@@ -208,7 +215,7 @@ export class PeerLink {
     this.#dialAtMs = this.#owner.nowMs() + waitMs;
   }
 
-  async #read(stream: Stream, frames: AsyncIterable<Frame>): Promise<void> {
+  async #read(stream: Stream<Outgoing>, frames: AsyncIterable<Incoming>): Promise<void> {
     let problem: unknown;
     try {
       for await (const frame of frames) this.#heard(stream, frame);
@@ -218,7 +225,7 @@ export class PeerLink {
     this.#gone(stream, problem, true);
   }
 
-  #heard(stream: Stream, frame: Frame): void {
+  #heard(stream: Stream<Outgoing>, frame: Incoming): void {
     stream.heardMs = this.#owner.nowMs();
     this.#owner.received(frame);
   }
@@ -230,7 +237,7 @@ export class PeerLink {
     this.#own.queue.end();
   }
 
-  #gone(stream: Stream, problem: unknown, wasOpen: boolean): void {
+  #gone(stream: Stream<Outgoing>, problem: unknown, wasOpen: boolean): void {
     const wasRead = stream.queue.ended && problem === undefined;
     const wasOwn = this.#own === stream;
     if (wasOwn) this.#own = undefined;
@@ -246,7 +253,7 @@ export class PeerLink {
   }
 
   /** What never went out on the one stream is first on the other. */
-  #handOver(from: Stream, to: Stream): void {
+  #handOver(from: Stream<Outgoing>, to: Stream<Outgoing>): void {
     const unsent = from.queue.take().filter(({ frame }) => frame.hello === undefined);
     const held = to.queue.take();
     to.queue.release();

@@ -1,6 +1,6 @@
 /**
  * The sending half of a stream between two nodes: frames wait here until the stream takes them. What
- * goes beyond the bound is refused, because Raft can do without any message, and memory cannot.
+ * goes beyond the bound is refused: consensus can do without any message, and memory cannot.
  */
 export class FrameQueue<Frame> implements AsyncIterableIterator<Frame> {
   readonly #bytesMax: () => number;

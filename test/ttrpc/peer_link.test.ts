@@ -1,10 +1,11 @@
 /** A link between two nodes that dial each other at the same time, over ways that differ in length. */
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { Prng } from "../../../src/base/prng.ts";
-import { FrameSchema } from "../../../src/gen/covey/raft/v1/transport_pb.ts";
-import type { Frame } from "../../../src/gen/covey/raft/v1/transport_pb.ts";
-import { type FrameInit, PeerLink } from "../../../src/raft/peer_link.ts";
+import { Prng } from "../../src/base/prng.ts";
+import { FrameSchema } from "../../src/gen/covey/raft/v1/transport_pb.ts";
+import type { Frame, Hello } from "../../src/gen/covey/raft/v1/transport_pb.ts";
+import { PeerLink } from "../../src/ttrpc/peer_link.ts";
+import type { FrameInit } from "../../src/raft/wire.ts";
 import { create } from "npm:@bufbuild/protobuf@2.17.0";
 
 /** One direction of a stream: what was sent is on its way until the test lets it arrive. */
@@ -40,7 +41,7 @@ class Way implements AsyncIterable<Frame> {
 }
 
 interface Side {
-  readonly link: PeerLink;
+  readonly link: PeerLink<FrameInit, Frame, Hello>;
   /** Numbers of the frames that came, in the order in which they did. */
   readonly received: number[];
   losses: number;
@@ -55,12 +56,12 @@ function pair(
     const side: Side = {
       received: [],
       losses: 0,
-      link: new PeerLink({
+      link: new PeerLink<FrameInit, Frame, Hello>({
         prefersOwn,
         keepsOrder,
         queueBytesMax: () => 1 << 20,
         nowMs: () => 0,
-        hello: () => ({ nodeId: `node-${own}` }),
+        greeting: () => ({ hello: { nodeId: `node-${own}` } }),
         helloProblem: () => undefined,
         opened: () => {},
         lost: () => side.losses++,
@@ -83,7 +84,7 @@ function pair(
 }
 
 /** What a server does with a stream. */
-async function serve(link: PeerLink, there: Way, back: Way): Promise<void> {
+async function serve(link: Side["link"], there: Way, back: Way): Promise<void> {
   const frames = there[Symbol.asyncIterator]();
   const first = await frames.next();
   if (first.done === true) return;
