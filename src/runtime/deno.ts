@@ -14,6 +14,7 @@ import { createNet } from "./deno/net.ts";
 
 /** The runtime of a process that Deno executes. */
 export function createDenoRuntime(): Runtime {
+  const clock = createClock();
   return {
     name: "deno",
     version: Deno.version.deno,
@@ -24,9 +25,9 @@ export function createDenoRuntime(): Runtime {
       vsock: false,
       abstractSockets: Deno.build.os === "linux",
     },
-    net: createNet(),
+    net: createNet(clock),
     http: createHttp(),
-    clock: createClock(),
+    clock,
     random: createRandom(),
     disk: createDisk(),
     host: createHost(),

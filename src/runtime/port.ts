@@ -10,7 +10,8 @@
  */
 import type { Address } from "../base/address.ts";
 import type { PeerCertificate, TlsInspection } from "../base/certificate.ts";
-export type { PeerCertificate };
+import type { NameKind, NameRecords, ResolveOptions } from "../base/name_lookup.ts";
+export type { NameKind, NameRecords, PeerCertificate, ResolveOptions };
 
 /** Everything a node may do to the world. */
 export interface Runtime {
@@ -54,6 +55,8 @@ export interface Net {
    */
   connect<S>(options: ConnectOptions<S>): Promise<Connection<S>>;
   bindUdp(options: UdpOptions): Promise<UdpSocket>;
+  /** Looks a name up. Rejects with a {@link NetError}; {@link ResolveOptions} says of which kinds. */
+  resolve<K extends NameKind>(options: ResolveOptions<K>): Promise<NameRecords[K]>;
   /** What a node's own TLS material is worth; opens nothing and never throws. */
   inspectTls(options: TlsOptions): TlsInspection;
 }

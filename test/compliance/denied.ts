@@ -66,7 +66,7 @@ export function deniedCompliance(harness: Harness): void {
       const { authorities, good } = await world.certificates!();
       const args = [`${world.directory}/x`, authorities, good.certificate, good.key];
       const program = world.ungrantedProgram!("ungranted", ...args);
-      assertAllDenied(await kindsOf(world.runtime, program), 14);
+      assertAllDenied(await kindsOf(world.runtime, program), 17);
     },
     "child",
     "tls",

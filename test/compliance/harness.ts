@@ -10,6 +10,7 @@ import { test } from "node:test";
 import type { Address } from "../../src/base/address.ts";
 import type { Runtime } from "../../src/runtime/port.ts";
 import type { CertificateSet } from "../support/certificates.ts";
+import type { NameServerMode, NameServerTable } from "./name_server.ts";
 
 /** What not every runtime or machine can do. */
 export type Ability =
@@ -17,6 +18,8 @@ export type Ability =
   | "unixFiles"
   | "ipv6"
   | "names"
+  /** A name server of the suite's own. */
+  | "nameServer"
   | "tls"
   | "tlsMaterial"
   /** TLS as it is on the wire, open to whoever speaks it. */
@@ -68,6 +71,11 @@ export interface World {
   certificates?(): Promise<CertificateSet>;
   /** With `unixFiles`: a socket file whose process is gone. */
   staleUnixPath?(): Promise<string>;
+  /** With `nameServer`: where to ask for this table; the sim asks nobody. */
+  nameServer?(
+    table: NameServerTable,
+    mode: NameServerMode,
+  ): Promise<{ readonly host: string; readonly port: number }>;
   /** With `silentAddress`: an address where connections are neither accepted nor refused. */
   silentAddress?(): Promise<Address>;
   /**

@@ -134,6 +134,7 @@ export const programs: Readonly<Record<string, Program>> = {
     const tls = { authorities, certificate, key, serverName: "localhost" };
     const log = { open() {}, message() {}, close() {} };
     const url = `127.0.0.1:${local.port}/`;
+    const name = { name: "localhost", timeoutMs: 10_000 };
     const kinds = {
       listen: await kindOf(net.listen(listenOn(tcp, probe))),
       listenTls: await kindOf(net.listen(listenOn(tcp, probe, { tls }))),
@@ -143,6 +144,9 @@ export const programs: Readonly<Record<string, Program>> = {
       dialTls: await kindOf(connectTo(runtime, tcp, probe, { tls })),
       dialUnix: await kindOf(connectTo(runtime, unix, probe)),
       udp: await kindOf(net.bindUdp({ ...local, handler: { message() {}, error() {} } })),
+      lookUp: await kindOf(net.resolve({ ...name, kind: "A" })),
+      lookUpService: await kindOf(net.resolve({ ...name, kind: "SRV" })),
+      lookUpThere: await kindOf(net.resolve({ ...name, kind: "A", server: local })),
       http: await kindOf(http.serve({ ...local, bodyBytesMax: 0, fetch: () => new Response() })),
       fetch: await kindOf(http.fetch(new Request(`http://${url}`))),
       webSocket: await kindOf(http.webSocket(`ws://${url}`, log, 1000)),

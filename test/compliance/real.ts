@@ -12,6 +12,7 @@ import { type CertificateSet, makeCertificates } from "../support/certificates.t
 import { openSilentPort } from "../support/silent_port.ts";
 import type { Ability, Harness, World } from "./harness.ts";
 import { lacksOpenssl, opensslClient } from "./openssl.ts";
+import { startNameServer } from "./name_server.ts";
 import { listenOn, Probe } from "./probe.ts";
 
 /** Picks the runtime by the engine; the other one's files must not even load. */
@@ -82,6 +83,11 @@ function createWorld(runtime: Runtime, shared: Pick<World, "certificates">): Wor
     // deno-lint-ignore require-await -- the harness's form
     resumingClient: async (set, version) => opensslClient(directory, set, version),
     keepAlive,
+    async nameServer(table, mode) {
+      const server = await startNameServer(table, mode);
+      cleanups.push(server.close);
+      return server;
+    },
     async silentAddress() {
       const silent = await openSilentPort();
       cleanups.push(silent.close);

@@ -14,6 +14,7 @@ import { diskCompliance } from "./disk.ts";
 import type { Harness, World } from "./harness.ts";
 import { hostCompliance } from "./host.ts";
 import { httpCompliance } from "./http.ts";
+import { nameCompliance } from "./names.ts";
 import { netCompliance } from "./net.ts";
 import { runProgram } from "./programs.ts";
 import { tlsCompliance } from "./tls.ts";
@@ -68,6 +69,11 @@ function createWorld(options: SimulationOptions): World {
         }),
       };
       return Promise.resolve(set);
+    },
+    nameServer(table, mode) {
+      for (const [name, records] of Object.entries(table)) simulation.names.set(name, records);
+      simulation.names.mode = mode;
+      return Promise.resolve({ host: "192.0.2.53", port: 53 });
     },
     silentAddress() {
       const silent = simulation.machine("silent");
@@ -150,6 +156,7 @@ const suites = [
   deniedCompliance,
   tlsCompliance,
   udpCompliance,
+  nameCompliance,
   clockCompliance,
   diskCompliance,
   hostCompliance,

@@ -18,6 +18,7 @@ function dialingBy(
   return {
     listen: (options) => net.listen(options),
     bindUdp: () => net.bindUdp(),
+    resolve: () => net.resolve(),
     inspectTls: () => net.inspectTls(),
     connect,
   };

@@ -14,6 +14,7 @@ function serverOn(stage: MemoryStage, listen: Net["listen"]): RpcServer {
     listen,
     connect: (options) => stage.net.connect(options),
     bindUdp: () => stage.net.bindUdp(),
+    resolve: () => stage.net.resolve(),
     inspectTls: () => stage.net.inspectTls(),
   };
   return new RpcServer({ net, clock, registry: new ServiceRegistry() });

@@ -3,6 +3,7 @@ import type { Clock, Net } from "../port.ts";
 import { inspectTls } from "../tls_material.ts";
 import { dial, DialLimits } from "./dial.ts";
 import { descriptorMaxFor, listen } from "./listener.ts";
+import { createResolve } from "./resolve.ts";
 import { bindUdp } from "./udp.ts";
 
 /** The network as this process sees it. */
@@ -13,6 +14,7 @@ export function createNet(clock: Clock, descriptorsMax: number): Net {
     listen: (options) => listen(context, options),
     connect: (options) => dial(context, options),
     bindUdp,
+    resolve: createResolve(clock),
     inspectTls,
   };
 }

@@ -1,5 +1,5 @@
 /** The port's `Net`: plain connections on `Deno.listen` and `Deno.connect`, TLS and UDP beside. */
-import type { Net, TlsOptions } from "../port.ts";
+import type { Clock, Net, TlsOptions } from "../port.ts";
 import { BufferPool } from "./buffers.ts";
 import { readDescriptorsMax, spareDescriptors } from "./descriptors.ts";
 import { connectPlain, DialCounter } from "./dial.ts";
@@ -61,8 +61,9 @@ function socketsMax(descriptorsMax: number | undefined): number {
 }
 
 /** Sockets of this process. What few need is loaded at the first use. */
-export function createNet(): Net {
+export function createNet(clock: Clock): Net {
   const context = new NetContext();
+  let resolve: Net["resolve"] | undefined;
   return {
     async listen(options) {
       if (options.tls === undefined) return await listenPlain(context, options);
@@ -77,6 +78,11 @@ export function createNet(): Net {
     async bindUdp(options) {
       const { bindUdp } = await import("./udp.ts");
       return await bindUdp(context, options);
+    },
+    async resolve(options) {
+      const { createResolve } = await import("./resolve.ts");
+      resolve ??= createResolve(clock);
+      return await resolve(options);
     },
     inspectTls,
   };

@@ -8,9 +8,12 @@ import {
   dialsPerAddressMax,
   type Listener,
   type ListenOptions,
+  type NameKind,
+  type NameRecords,
   type Net,
   NetError,
   type Peer,
+  type ResolveOptions,
   type TlsOptions,
   type UdpOptions,
   type UdpSocket,
@@ -19,6 +22,7 @@ import { bindUdpSocket } from "./datagram.ts";
 import { Dial, type DialTarget } from "./dial.ts";
 import { checkOwnIdentity, inspectIdentity } from "./identity.ts";
 import { SimListener } from "./listener.ts";
+import { SimLookups } from "./names.ts";
 import { never } from "./never.ts";
 import { bindIp, type BoundListener, isNumericHost, isPort } from "./network.ts";
 import type { SimProcess } from "./process.ts";
@@ -33,11 +37,13 @@ export class SimNet implements Net {
   readonly #world: World;
   readonly #process: SimProcess;
   readonly #dials = new Map<string, number>();
+  readonly #lookups: SimLookups;
   #dialsInFlight = 0;
 
   constructor(world: World, process: SimProcess) {
     this.#world = world;
     this.#process = process;
+    this.#lookups = new SimLookups(world, process);
   }
 
   // A dead process gets no answer to anything: its promises stay open for ever.
@@ -54,6 +60,10 @@ export class SimNet implements Net {
   bindUdp(options: UdpOptions): Promise<UdpSocket> {
     if (this.#process.dead) return never();
     return new Promise((resolve) => resolve(bindUdpSocket(this.#world, this.#process, options)));
+  }
+
+  resolve<K extends NameKind>(options: ResolveOptions<K>): Promise<NameRecords[K]> {
+    return this.#process.dead ? never() : this.#lookups.resolve(options);
   }
 
   inspectTls(options: TlsOptions): TlsInspection {

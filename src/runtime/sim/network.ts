@@ -7,6 +7,7 @@ import type { Flow } from "./flow.ts";
 import { Link } from "./link.ts";
 import type { SimListener } from "./listener.ts";
 import type { SimMachine } from "./machine.ts";
+import { NameTable } from "./names.ts";
 import { drawTicks, generatorFor, type World } from "./world.ts";
 
 /** A fault that lasts until it is healed. Healing twice does nothing. */
@@ -32,6 +33,8 @@ export class Network {
   readonly stalled = new Set<Flow>();
   /** Sockets in multicast groups. */
   readonly groups = new Map<string, Set<SimUdpSocket>>();
+  /** What look-ups answer, beside the machines' own names. */
+  readonly names = new NameTable();
   readonly random: NetworkRandom;
   readonly #world: World;
   /** By `from.index * machinesMax + to.index`. */

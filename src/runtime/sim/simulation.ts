@@ -79,6 +79,11 @@ export class Simulation {
     return this.#world.trace.digestHex();
   }
 
+  /** What look-ups of names answer, on every machine. */
+  get names(): Network["names"] {
+    return this.#network.names;
+  }
+
   get machines(): readonly SimMachine[] {
     return this.#network.machines;
   }

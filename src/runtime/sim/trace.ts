@@ -44,6 +44,7 @@ export const TraceKind = {
   stdin: 35,
   http: 36,
   fault: 37,
+  lookup: 38,
 } as const;
 
 export type TraceKind = (typeof TraceKind)[keyof typeof TraceKind];

@@ -97,6 +97,7 @@ export class Observer {
           });
         },
         bindUdp: (options) => net.bindUdp(options),
+        resolve: (options) => net.resolve(options),
         inspectTls: (options) => net.inspectTls(options),
       },
     };

@@ -118,6 +118,10 @@ export class MemoryNet implements Net {
     return Promise.reject(new NetError("unsupported", "no datagrams here"));
   }
 
+  resolve(): Promise<never> {
+    return Promise.reject(new NetError("unsupported", "no names here"));
+  }
+
   inspectTls(): TlsInspection {
     return { problems: [] };
   }
