@@ -17,6 +17,8 @@ export function nodeConfig(
       node: { data: dataDirectory, listen: [`tcp://0.0.0.0:${meshPort}`], ...node },
       tls: { mode: "off" },
       admin: { enabled: false },
+      // It has a simulation of its own.
+      membership: { enabled: false },
       ...sections,
     },
     environment: false,

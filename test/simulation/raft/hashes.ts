@@ -14,7 +14,7 @@ export const raftHashes: ReadonlyMap<number, string> = new Map([
   [9, "5480fb8e356e32fe"],
   [10, "8c88fb953a1dbbea"],
   [11, "e7e728fde729d5b6"],
-  [12, "7fa3a92e375ff3b7"],
+  [12, "7ef5981673791b54"],
   [13, "c418dba3c06b6e12"],
   [14, "1bc20b92d9ec9b87"],
   [15, "a3606b9b83769ccc"],
@@ -22,5 +22,5 @@ export const raftHashes: ReadonlyMap<number, string> = new Map([
   [17, "1337735297380567"],
   [18, "5bec3fec35c3ba96"],
   [19, "3a5b59f7759d9e89"],
-  [20, "789c36bc7a04b442"],
+  [20, "d557127c826d79a1"],
 ]);

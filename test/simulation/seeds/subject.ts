@@ -3,11 +3,11 @@ import { fileURLToPath } from "node:url";
 import type { Simulation } from "../../../src/runtime/sim/simulation.ts";
 import type { Mutation } from "../mutations/mutation.ts";
 
-export type SubjectName = "raft" | "rpc";
+export type SubjectName = "membership" | "raft" | "rpc";
 
 /** What became of a seed that kept every invariant. */
 export interface SeedRun {
-  readonly simulation: Simulation;
+  readonly simulation: Pick<Simulation, "coverage" | "events" | "nowMs">;
   readonly operations: number;
   readonly faults: number;
   readonly hash: string;
