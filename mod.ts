@@ -10,6 +10,7 @@
 export { startNode, type StartOptions } from "./src/start.ts";
 export type { Node, NodeState } from "./src/node.ts";
 export type { NodeRpc, ReachOptions } from "./src/node/rpc.ts";
+export type { NodeMembers } from "./src/node/node_members.ts";
 export type { NodeStatus } from "./src/admin/parts.ts";
 export type { AdminApp } from "./src/admin/schema.ts";
 export type { MetricsRegistry } from "./src/base/metrics.ts";
@@ -25,6 +26,8 @@ export type {
   KvOptions,
   LogConfig,
   LogOptions,
+  MembershipConfig,
+  MembershipOptions,
   NodeConfig,
   NodeOptions,
   RaftConfig,
@@ -85,6 +88,11 @@ export type { GroupObserver, LeaderHint, RequestOptions } from "./src/raft/group
 export type { Machine, MachineEntry, SnapshotSink, SnapshotSource } from "./src/base/machine.ts";
 export type { Observer } from "./src/raft/observer.ts";
 
+// Who takes part in the cluster.
+export { type Member, MemberRole } from "./src/membership/core/member.ts";
+export type { MembersState } from "./src/membership/members_types.ts";
+export type { View, ViewChange } from "./src/membership/view_feed.ts";
+
 // RPC without a node.
 export {
   createRpcServer,
@@ -126,6 +134,7 @@ export {
   Maintenance as MaintenanceService,
   Watch as WatchService,
 } from "./src/gen/covey/kv/v1/kv_pb.ts";
+export { Members as MembersService } from "./src/gen/covey/membership/v1/members_pb.ts";
 export { Raft as RaftService } from "./src/gen/covey/raft/v1/raft_pb.ts";
 
 // What all of it shares.

@@ -8,11 +8,11 @@
  * operator may have to correct comes before what takes its time and concerns other nodes. A step
  * that fails undoes those before it.
  */
+import type { DescService } from "npm:@bufbuild/protobuf@2.17.0";
 import type { Admin } from "./admin/admin.ts";
 import type { ConfigSetting, NodeStatus } from "./admin/parts.ts";
 import type { AdminApp } from "./admin/schema.ts";
 import { type Address, formatAddress, parseAddress } from "./base/address.ts";
-import { decodeText } from "./base/bytes.ts";
 import { Code, CoveyError } from "./base/error.ts";
 import { anonymous } from "./base/identity.ts";
 import type { Logger } from "./base/log.ts";
@@ -30,18 +30,24 @@ import { cannotListen } from "./node/listen_error.ts";
 import { absoluteAddress, absolutePath } from "./node/path.ts";
 import { MemoryKeeper } from "./node/memory_keeper.ts";
 import { LoopMonitor } from "./node/loop_monitor.ts";
+import { advertised } from "./node/advertised.ts";
+import type { NodeMembership } from "./node/membership.ts";
+import type { NodeMembers } from "./node/node_members.ts";
 import type { Replication } from "./node/replication.ts";
 import { NodeRpc } from "./node/rpc.ts";
 import { showRpcMetrics } from "./node/rpc_metrics.ts";
+import { rpcLimits } from "./node/rpc_limits.ts";
+import { readTls } from "./node/tls_files.ts";
 import type { KvClient } from "./kv/client.ts";
 import type { NodeRaft } from "./raft/node_raft.ts";
-import { DiskError, type Listener, type Runtime, type TlsOptions } from "./runtime/port.ts";
+import type { RoutedClientOptions } from "./routing/options.ts";
+import type { Listener, Runtime, TlsOptions } from "./runtime/port.ts";
 import { accessInterceptor, type AccessPolicy, authorize } from "./security/access.ts";
 import { identify } from "./security/identify.ts";
 import { RpcCounters } from "./ttrpc/counters.ts";
-import type { RpcLimits } from "./ttrpc/limits.ts";
 import { ServiceRegistry } from "./ttrpc/registry.ts";
 import { RpcServer } from "./ttrpc/server.ts";
+import type { Client } from "./ttrpc/service.ts";
 import { version } from "./version.ts";
 
 /** What a node is made of. */
@@ -62,8 +68,6 @@ export interface NodeParts {
 
 /** For clients to notice that this node stops. */
 const partingMs = 1_000;
-/** More than any PEM file holds. */
-const pemBytesMax = 1 << 20;
 
 export type NodeState = "starting" | "ready" | "draining" | "stopped";
 
@@ -92,6 +96,7 @@ export class Node implements AsyncDisposable {
   readonly #listeners: Map<string, Listener> = new Map();
   #admin: Admin | undefined = undefined;
   #replication: Replication | undefined = undefined;
+  #membership: NodeMembership | undefined = undefined;
   #state: NodeState = "starting";
   #stopped: Promise<void> | undefined = undefined;
 
@@ -226,6 +231,21 @@ export class Node implements AsyncDisposable {
     );
   }
 
+  /**
+   * A client of a service, whoever among the members offers it: each call goes to one of them.
+   * `failed_precondition` when `membership.enabled` is false.
+   */
+  client<S extends DescService>(service: S, options?: RoutedClientOptions): Client<S> {
+    if (this.#membership !== undefined) return this.#membership.client(service, options);
+    throw membershipOff();
+  }
+
+  /** Who takes part in the cluster: `failed_precondition` when `membership.enabled` is false. */
+  get members(): NodeMembers {
+    if (this.#membership !== undefined) return this.#membership.shown;
+    throw membershipOff();
+  }
+
   /** Every bound address by its name: `mesh`, `mesh.1`, `local`, `admin`. */
   get listeners(): Readonly<Record<string, string>> {
     const bound: Record<string, string> = {};
@@ -264,8 +284,10 @@ export class Node implements AsyncDisposable {
       const address = parseAddress(`unix:${this.#directory.socket}`);
       this.#listeners.set("local", await this.#listen(address, "the local socket"));
     }
+    if (config.membership.enabled) await this.#makeMembership(addresses);
     if (config.raft.enabled) await this.#makeReplication(addresses);
     if (config.admin.enabled && this.#parts.admin !== false) await this.#startAdmin();
+    await this.#membership?.start();
     await this.#replication?.start();
     // What a start takes delays nobody: the heartbeat begins with the service.
     this.#loop.start();
@@ -288,6 +310,29 @@ export class Node implements AsyncDisposable {
     }
   }
 
+  async #makeMembership(listening: readonly Address[]): Promise<void> {
+    const { NodeMembership } = await import("./node/membership.ts");
+    const { runtime, config, log, rpc, name, nodeId } = this;
+    this.#membership = new NodeMembership({
+      runtime,
+      config,
+      logger: log.logger,
+      metrics: this.metrics,
+      registry: this.#registry,
+      rpc,
+      nodeId,
+      name,
+      directory: this.#directory?.path,
+      address: advertised(config, listening),
+      caller: {
+        registry: this.#registry,
+        clock: runtime.clock,
+        identity: { kind: "local", name: "node" },
+        address: listening[0],
+      },
+    });
+  }
+
   async #makeReplication(listening: readonly Address[]): Promise<void> {
     const { Replication } = await import("./node/replication.ts");
     const { runtime, config, log, rpc, name, nodeId } = this;
@@ -302,8 +347,10 @@ export class Node implements AsyncDisposable {
       name,
       directory: this.#directory?.path,
       listening,
+      known: (cluster) => this.#membership?.founded(cluster),
     });
     if (config.kv.enabled) this.#health.follow(this.#replication.kv.health);
+    if (this.#membership !== undefined) await this.#replication.follow(this.#membership);
   }
 
   async #startAdmin(): Promise<void> {
@@ -325,10 +372,14 @@ export class Node implements AsyncDisposable {
       metrics: this.metrics,
       config: this.#parts.settings ?? (() => []),
       status: () => this.status(),
-      checks: () => [{
-        name: "rpc",
-        check: () => this.#state === "ready" ? undefined : `the node is ${this.#state}`,
-      }, ...(this.#replication?.admin.checks() ?? [])],
+      checks: () => [
+        {
+          name: "rpc",
+          check: () => this.#state === "ready" ? undefined : `the node is ${this.#state}`,
+        },
+        ...(this.#replication?.admin.checks() ?? []),
+        ...(this.#membership?.admin.checks() ?? []),
+      ],
       services: adminServices(this.#registry),
       // The endpoint's own listener serves loopback only, where this machine's processes are. Of a
       // request that came through a program's server nothing is known: the program may say it.
@@ -338,7 +389,9 @@ export class Node implements AsyncDisposable {
         authorize(this.#policy, identity, action, resource),
     });
     const admin = this.#admin;
-    this.#replication?.admin.openTopics((name, help) => admin.topic(name, help));
+    for (const module of [this.#replication, this.#membership]) {
+      module?.admin.openTopics((name, help) => admin.topic(name, help));
+    }
     try {
       await this.#admin.start();
     } catch (error) {
@@ -375,7 +428,8 @@ export class Node implements AsyncDisposable {
           calls: counters.callsOpen,
           services: this.#registry.services().map((service) => service.typeName),
         },
-        ...this.#replication?.admin.status(),
+        ...this.#replication?.status(),
+        ...this.#membership?.admin.status(),
       },
     };
   }
@@ -391,6 +445,7 @@ export class Node implements AsyncDisposable {
     // While the others can still be reached: their answers are what calls in flight wait for.
     await this.#replication?.drain(graceMs);
     // Ends the streams between nodes, for which the server would otherwise wait.
+    await this.#membership?.stop();
     await this.#replication?.stop();
     await parted;
     const leftMs = Math.max(1, untilMs - this.runtime.clock.monotonicMs());
@@ -403,6 +458,7 @@ export class Node implements AsyncDisposable {
     this.#loop.stop();
     this.#memory.stop();
     this.#certificate?.stop();
+    await this.#membership?.stop();
     await this.#replication?.stop();
     this.rpc.close();
     await this.#server.stop(0);
@@ -423,51 +479,11 @@ export class Node implements AsyncDisposable {
   }
 }
 
+function membershipOff(): CoveyError {
+  const why = "membership is off: set membership.enabled = true";
+  return new CoveyError(Code.failedPrecondition, why);
+}
+
 function nameOf(parts: NodeParts): string {
   return parts.config.node.name || parts.runtime.host.hostname;
-}
-
-/** The limits that a configuration asks for. */
-export function rpcLimits(config: Config): RpcLimits {
-  const { rpc } = config;
-  return {
-    messageBytesMax: rpc.message_bytes_max,
-    callsMax: rpc.calls_per_connection_max,
-    streamsMax: rpc.streams_per_connection_max,
-    streamQueueBytesMax: rpc.stream_queue_bytes_max,
-    streamQueueMessagesMax: rpc.stream_queue_messages_max,
-    queueBytesMax: rpc.connection_queue_bytes_max,
-    queueMessagesMax: rpc.connection_queue_messages_max,
-    streamStallMs: rpc.stream_stall_timeout,
-    connectionsPerListenerMax: rpc.connections_per_listener_max,
-    connectionsMax: rpc.connections_max,
-    handshakeMs: rpc.handshake_timeout,
-    idleMs: rpc.idle_timeout,
-    keepaliveIntervalMs: rpc.keepalive_interval,
-    keepaliveTimeoutMs: rpc.keepalive_timeout,
-    ioStallMs: rpc.io_stall_timeout,
-  };
-}
-
-async function readTls(runtime: Runtime, config: Config): Promise<TlsOptions | undefined> {
-  const { tls } = config;
-  if (tls.mode !== "on") return undefined;
-  const read = async (key: string, path: string | undefined): Promise<string> => {
-    if (path === undefined) throw new CoveyError(Code.invalidArgument, `tls.${key} is not set`);
-    try {
-      const text = decodeText(await runtime.disk.readFile(path, pemBytesMax));
-      if (text?.includes("-----BEGIN ")) return text;
-    } catch (error) {
-      if (!(error instanceof DiskError)) throw error;
-      throw new CoveyError(Code.failedPrecondition, `tls.${key}: ${error.message}`, {
-        cause: error,
-      });
-    }
-    throw new CoveyError(Code.failedPrecondition, `tls.${key}: ${path} is not a PEM file`);
-  };
-  return {
-    certificate: await read("certificate_file", tls.certificate_file),
-    key: await read("key_file", tls.key_file),
-    authorities: await read("authorities_file", tls.authorities_file),
-  };
 }

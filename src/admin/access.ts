@@ -24,6 +24,10 @@ function raft(action: string, summary: string): RouteAccess {
   return { action, resource: "raft", summary };
 }
 
+function membership(action: string, summary: string): RouteAccess {
+  return { action, resource: "membership", summary };
+}
+
 function kv(action: string, summary: string): RouteAccess {
   return { action, resource: "kv", summary };
 }
@@ -53,6 +57,9 @@ export const routeAccess: { readonly [R in AdminRoute]: RouteAccess } = {
   "POST /v1/raft/remove": raft("raft.change", "takes a replica out for ever"),
   "POST /v1/raft/transfer": raft("raft.maintain", "hands leadership to another voter"),
   "POST /v1/raft/snapshot": raft("raft.maintain", "makes this node take a snapshot now"),
+  "GET /v1/members": membership("membership.read", "who takes part, as this node sees it"),
+  "POST /v1/members/kick": membership("membership.change", "takes another member out of the view"),
+  "POST /v1/members/leave": membership("membership.change", "makes this node leave the view"),
   "GET /v1/kv": kv("kv.read", "how the key-value store of this node fares"),
   "GET /v1/kv/range": kv("kv.read", "keys and values: ?key=, ?prefix=, or ?from= and ?to="),
   "PUT /v1/kv/key": kv("kv.write", "sets one key"),

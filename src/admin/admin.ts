@@ -21,6 +21,7 @@ import { eventRoutes } from "./routes/events.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { kvRoutes } from "./routes/kv.ts";
 import { kvWatchRoute } from "./routes/kv_watch.ts";
+import { membersRoutes } from "./routes/members.ts";
 import { metricsRoutes } from "./routes/metrics.ts";
 import { openApiRoute } from "./routes/openapi.ts";
 import { pageRoutes } from "./routes/page.ts";
@@ -84,7 +85,6 @@ class NodeAdmin implements Admin {
     });
     const app = new Hono<AdminEnv>();
     const gate = new Gate(app, parts, limits, this.#hosts, metrics);
-    pageRoutes(gate, parts, this.#hub);
     healthRoutes(gate, parts, limits);
     metricsRoutes(gate, parts);
     reportRoutes(gate, parts, this.#hub);
@@ -107,7 +107,9 @@ class NodeAdmin implements Admin {
       bytesMax: limits.bodyBytesMax,
       exceeded: () => void parts.metrics.limit("admin_body_bytes").value++,
     };
+    pageRoutes(gate, { parts, hub: this.#hub, caller });
     raftRoutes(gate, caller, body);
+    membersRoutes(gate, caller, body);
     kvRoutes(gate, caller, body);
     kvWatchRoute(gate, { caller, clock, heartbeatMs: limits.heartbeatMs });
     openApiRoute(gate, parts);

@@ -4,6 +4,7 @@
  */
 import type * as z from "npm:zod@4.6.7";
 import { deleteQuery, putBody, rangeQuery, watchQuery } from "./kv_input.ts";
+import { kickBody, leaveBody } from "./membership_input.ts";
 import { eventsQuery, readyQuery } from "./node_input.ts";
 import { addBody, groupBody, peersQuery, replicaBody, transferBody } from "./raft_input.ts";
 import type { AdminRoute, Answer } from "./schema.ts";
@@ -72,6 +73,20 @@ export const contracts: { readonly [R in AdminRoute]: RouteContract<R> } = {
   },
   "POST /v1/raft/transfer": { body: transferBody, answer: shapes.raftLeader },
   "POST /v1/raft/snapshot": { body: groupBody, answer: shapes.raftSnapshot },
+  "GET /v1/members": { answer: shapes.membership },
+  "POST /v1/members/kick": {
+    description:
+      "It is sent away, and is out of the view once the members agree. If it still runs " +
+      "it learns of it, and joins again as a new member.",
+    body: kickBody,
+    answer: shapes.kicked,
+  },
+  "POST /v1/members/leave": {
+    description: "Answers once the others have taken this node out, or after 5 s. It does not " +
+      "join again before it is started again.",
+    body: leaveBody,
+    answer: shapes.done,
+  },
   "GET /v1/kv": { answer: shapes.kv },
   "GET /v1/kv/range": {
     description: "Exactly one of key, prefix and from says which keys. Nothing that was " +

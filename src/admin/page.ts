@@ -6,16 +6,22 @@ import { encodeText } from "../base/bytes.ts";
 import { routeAccess, routeNames, splitRoute } from "./access.ts";
 import { assets } from "./assets.ts";
 import type { JsonValue } from "../base/log_json.ts";
+import type { MemberReport } from "./membership_schema.ts";
 import type { NodeStatus } from "./parts.ts";
 import type { ServiceReport, TopicReport } from "./schema.ts";
 
 export interface PageFacts {
   readonly status: NodeStatus;
+  /** Of the view that the node was in last; empty where there is none to show. */
+  readonly members: readonly MemberReport[];
   readonly services: readonly ServiceReport[];
   readonly topics: readonly TopicReport[];
   /** Where the app is mounted. */
   readonly base: string;
 }
+
+/** More would only make the page long. */
+const membersShownMax = 100;
 
 /** Fills the page. */
 export type PageMaker = (facts: PageFacts) => { readonly html: string; readonly policy: string };
@@ -36,6 +42,7 @@ function fill(template: string, facts: PageFacts): string {
     base: escapeHtml(facts.base),
     node: nodeRows(facts.status),
     cluster: clusterSection(facts.status),
+    members: membersSection(facts.members),
     routes: routeRows(facts),
     services: serviceRows(facts.services),
   };
@@ -57,14 +64,24 @@ function nodeRows(status: NodeStatus): string {
   return rows.map(([name, value]) => row(escapeHtml(name), escapeHtml(value))).join("\n");
 }
 
-/** What consensus and the store say about themselves; empty where both are off. */
+/** What the modules of the cluster say about themselves; empty where all of them are off. */
 function clusterSection({ modules }: NodeStatus): string {
-  const rows = ["raft", "kv"].flatMap((module) =>
+  const rows = ["raft", "kv", "membership"].flatMap((module) =>
     Object.entries(modules[module] ?? {}).map(([name, value]) =>
       row(escapeHtml(`${module} ${name}`), escapeHtml(plainValue(value)))
     )
   );
   return rows.length === 0 ? "" : `<h2>Cluster</h2>\n<table>${rows.join("\n")}</table>`;
+}
+
+function membersSection(members: readonly MemberReport[]): string {
+  if (members.length === 0) return "";
+  const rows = members.slice(0, membersShownMax).map(({ name, address, role, nodeId }) =>
+    row(escapeHtml(name), escapeHtml(`${address} (${role}), ${nodeId}`))
+  );
+  const rest = members.length - membersShownMax;
+  if (rest > 0) rows.push(row(`and ${rest} more`, "<code>covey members</code> lists them all"));
+  return `<h2>Members</h2>\n<table>${rows.join("\n")}</table>`;
 }
 
 function plainValue(value: JsonValue): string {

@@ -18,6 +18,7 @@ import type {
   KvReport,
   KvWatchQuery,
 } from "./kv_schema.ts";
+import type { KickInput, KickReport, MembershipReport } from "./membership_schema.ts";
 import type { ConfigSetting, NodeStatus } from "./parts.ts";
 import type {
   DoneReport,
@@ -149,6 +150,9 @@ export type AdminSchema = {
   "/v1/raft/remove": { $post: Post<DoneReport, RaftReplicaInput> };
   "/v1/raft/transfer": { $post: Post<RaftTransferReport, RaftTransferInput> };
   "/v1/raft/snapshot": { $post: Post<RaftSnapshotReport, RaftGroupInput> };
+  "/v1/members": { $get: Get<MembershipReport> };
+  "/v1/members/kick": { $post: Post<KickReport, KickInput> };
+  "/v1/members/leave": { $post: Post<DoneReport, NoInput> };
   "/v1/kv": { $get: Get<KvReport> };
   "/v1/kv/range": { $get: Get<KvRangeReport, 200, { query: KvRangeQuery }> };
   "/v1/kv/key": {

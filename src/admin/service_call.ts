@@ -26,6 +26,9 @@ export interface ServiceCallerParts {
   readonly stop: AbortSignal;
 }
 
+/** Of services that a setting of their own turns off. */
+const membershipPackage = "covey.membership.";
+
 /** A stream of answers that was begun. */
 export interface OpenStream<O extends DescMessage> {
   readonly answers: AsyncIterator<MessageInitShape<O>>;
@@ -93,7 +96,9 @@ export class ServiceCaller {
     const service = this.#parts.services.find(name);
     if (service !== undefined) return service;
     throw new HttpError(501, Code.unimplemented, `this node does not serve ${name}`, {
-      hint: "set raft.enabled = true and kv.enabled = true",
+      hint: name.startsWith(membershipPackage)
+        ? "set membership.enabled = true"
+        : "set raft.enabled = true and kv.enabled = true",
     });
   }
 }

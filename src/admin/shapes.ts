@@ -10,6 +10,7 @@ import type {
   KvRangeReport,
   KvReport,
 } from "./kv_schema.ts";
+import type { KickReport, MemberReport, MembershipReport } from "./membership_schema.ts";
 import type {
   DoneReport,
   RaftAddReport,
@@ -177,6 +178,32 @@ export const raftSnapshot = shape<RaftSnapshotReport>("RaftSnapshot")(
   z.object({ index: count, term: count, bytes: count }),
 );
 
+const values = z.record(
+  text,
+  z.union([text, z.object({ base64: text.meta({ contentEncoding: "base64" }) })]),
+);
+const memberSchema = z.object({
+  name: text,
+  address: text.describe("Where other nodes dial it."),
+  nodeId: text,
+  incarnation: text.describe("Of this stay: 16 hexadecimal digits."),
+  role: z.enum(["core", "leaf"]),
+  metadata: values.describe("Fixed when it joined.").optional(),
+  facts: values.describe("What it says of itself now.").optional(),
+});
+export const member = shape<MemberReport>("Member")(memberSchema);
+
+export const membership = shape<MembershipReport>("Membership")(z.object({
+  state: z.enum(["waiting", "joining", "member", "left", "unknown"]),
+  problem: text.describe("Why it is no member, or cannot follow who is there.").optional(),
+  clusterId: text.describe("Empty while no cluster is known."),
+  epoch: count.describe("The number of the view that the node was in last; 0 before the first."),
+  digest: text.describe("With the epoch it says which view this is: 16 hexadecimal digits."),
+  members: z.array(memberSchema),
+}));
+
+export const kicked = shape<KickReport>("Kicked")(z.object({ member: memberSchema }));
+
 export const kv = shape<KvReport>("Kv")(z.object({
   clusterId: text,
   replica: count.describe("Of the node that answered."),
@@ -246,6 +273,7 @@ export const shapes: readonly NamedSchema[] = [
   config,
   done,
   error,
+  kicked,
   kv,
   kvChange,
   kvChanges,
@@ -255,6 +283,8 @@ export const shapes: readonly NamedSchema[] = [
   kvPut,
   kvRange,
   live,
+  member,
+  membership,
   openApi,
   raft,
   raftAdded,

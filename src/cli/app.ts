@@ -29,6 +29,7 @@ import {
 } from "./flags.ts";
 import { configRoutes } from "./routes_config.ts";
 import { kvRoutes } from "./routes_kv.ts";
+import { kickCommand, leaveCommand, membersCommand } from "./routes_membership.ts";
 import { raftRoutes } from "./routes_raft.ts";
 import { text } from "./text.ts";
 import type { VersionFlags } from "./version.ts";
@@ -42,6 +43,9 @@ export function buildCli(): Application<CliContext> {
       status: statusCommand(),
       kv: kvRoutes(),
       raft: raftRoutes(),
+      members: membersCommand(),
+      leave: leaveCommand(),
+      kick: kickCommand(),
       call: callCommand(),
       config: configRoutes(),
       version: versionCommand(),

@@ -180,7 +180,8 @@ async function explain(
       return say(
         code,
         `${formatAddress(channel.address)} does not serve this: the module is off there ` +
-          `(raft.enabled, kv.enabled), or it runs another version of covey (${rawMessage})`,
+          "(raft.enabled, kv.enabled, membership.enabled), or it runs another version of covey " +
+          `(${rawMessage})`,
       );
     case Code.deadlineExceeded: {
       if (!await look.isLeaderless()) return error;

@@ -2,6 +2,7 @@
 import { Code, CoveyError } from "../base/error.ts";
 import { Maintenance, type StatusResponse as KvStatus } from "../gen/covey/kv/v1/kv_pb.ts";
 import { type InfoResponse, Node } from "../gen/covey/node/v1/node_pb.ts";
+import { type ListResponse, Members } from "../gen/covey/membership/v1/members_pb.ts";
 import {
   type PeersResponse,
   Raft,
@@ -12,6 +13,7 @@ import { ExitCode } from "./exit.ts";
 import type { NodeFlags } from "./flags.ts";
 import { askNode, type NodeLink } from "./node_link.ts";
 import { kvReport } from "../report/kv.ts";
+import { type MembershipReport, membershipReport } from "../report/membership.ts";
 import { peersReport, raftReport, roleName, suffrageName } from "../report/raft.ts";
 import { formatBytes, formatTable, formatTime } from "./table.ts";
 
@@ -21,6 +23,7 @@ interface Answers {
   readonly raft: RaftStatus | undefined;
   readonly peers: PeersResponse | undefined;
   readonly kv: KvStatus | undefined;
+  readonly membership: ListResponse | undefined;
   /** Why it is part of no cluster; empty when it is part of one. */
   readonly problem: string;
 }
@@ -47,14 +50,15 @@ export async function status(this: CliContext, flags: NodeFlags): Promise<void> 
 async function ask(node: NodeLink): Promise<Answers> {
   const info = await node.client(Node).info({}, { timeoutMs: node.timeoutMs });
   const options = { timeoutMs: node.timeoutMs };
-  const [raft, kv] = await Promise.all([
+  const [raft, kv, membership] = await Promise.all([
     ifServed(node.client(Raft).status({}, options)),
     ifServed(node.client(Maintenance).status({}, options)),
+    ifServed(node.client(Members).list({}, options)),
   ]);
   // Who the peers are is asked of the leader, and nobody wants to wait for one here.
   const peers = raft?.groups[0]?.leader ? await ifServed(askPeers(node)) : undefined;
   const problem = raft?.groups.length === 0 ? await whyAlone(node) : "";
-  return { info, raft, peers, kv, problem };
+  return { info, raft, peers, kv, membership, problem };
 }
 
 /** Whoever asks such a node for what is replicated is told why it has nothing. */
@@ -99,7 +103,7 @@ function stoppedOf({ raft }: Answers): string {
 }
 
 function statusOf(answers: Answers): Record<string, unknown> {
-  const { info, raft, peers, kv, problem } = answers;
+  const { info, raft, peers, kv, membership, problem } = answers;
   const { runtime, memory } = info;
   return {
     name: info.name,
@@ -120,11 +124,12 @@ function statusOf(answers: Answers): Record<string, unknown> {
     ...(raft === undefined ? {} : { raft: raftReport(raft) }),
     ...(peers === undefined ? {} : { peers: peersReport(peers).peers }),
     ...(kv === undefined ? {} : { kv: kvReport(kv) }),
+    ...(membership === undefined ? {} : { membership: membershipReport(membership) }),
   };
 }
 
 function rowsOf(answers: Answers): string[][] {
-  const { info, raft, kv } = answers;
+  const { info, raft, kv, membership } = answers;
   const { runtime, memory } = info;
   const rows = [
     ["node", `${info.name} (${info.nodeId})`],
@@ -144,6 +149,9 @@ function rowsOf(answers: Answers): string[][] {
   rows.push(["kv", kv === undefined ? isWaiting ? "waits for the cluster" : "off" : kvLine(kv)]);
   const wrong = kv?.errors ?? [];
   if (wrong.length > 0) rows.push(["", wrong.join(", ")]);
+  const view = membership && membershipReport(membership);
+  rows.push(["members", view === undefined ? "off" : membersLine(view)]);
+  if (view?.problem !== undefined) rows.push(["", view.problem]);
   return rows;
 }
 
@@ -181,6 +189,11 @@ function raftRows(raft: RaftStatus, answers: Answers): string[][] {
   if (peers.length === 0) rows.push(["voters", group.voters.join(", ")]);
   if (raft.log?.lowSpace === true) rows.push(["disk", "nearly full: writes are refused"]);
   return rows;
+}
+
+function membersLine({ state, epoch, members }: MembershipReport): string {
+  const view = epoch === 0 ? "no view yet" : `${members.length} in view ${epoch}`;
+  return state === "member" ? view : `${state}, ${view}`;
 }
 
 function kvLine(kv: KvStatus): string {

@@ -374,3 +374,11 @@ export function textList(
     itemAllowed: options.itemAllowed,
   });
 }
+
+/** A section may be missing as a whole: each of its keys then has its default. */
+export function section<Shape extends z.core.$ZodLooseShape>(
+  shape: Shape,
+): z.core.$ZodPrefault<z.core.$ZodObject<Shape, z.core.$strict>> {
+  const table = z.prefault(z.strictObject(shape), {} as never);
+  return table as unknown as z.core.$ZodPrefault<z.core.$ZodObject<Shape, z.core.$strict>>;
+}

@@ -20,6 +20,16 @@ export interface ConfigOptions {
   readonly raft?: RaftOptions;
   /** The replicated key-value store. */
   readonly kv?: KvOptions;
+  /** Who takes part in the cluster: one agreed view, at every member the same. */
+  readonly membership?: MembershipOptions;
+  /**
+   * Where to look for members beside `cluster.join`. What is found is only dialled, never trusted.
+   */
+  readonly discovery?: DiscoveryOptions;
+  /** Which nodes vote in consensus: kept where the living members are. */
+  readonly autopilot?: AutopilotOptions;
+  /** Members and services as DNS names, for tools that know nothing else. */
+  readonly dns?: DnsOptions;
   /** The HTTP endpoint for people and tools on this machine. */
   readonly admin?: AdminOptions;
   /** What is written to standard error. */
@@ -321,6 +331,130 @@ export interface KvOptions {
    * Allowed: a duration with its unit from "100ms" to "1d". A number counts milliseconds.
    */
   readonly progress_interval?: number | string;
+}
+
+/** Section `membership` of {@link ConfigOptions}. */
+export interface MembershipOptions {
+  /**
+   * Take part in the agreed view of the members; when false it is not even loaded. Default: true.
+   * Allowed: true or false.
+   */
+  readonly enabled?: boolean;
+  /**
+   * Timers. `lan`: a probe a second, a crash is a new view in some five. `low_latency`: seven times
+   * the probes, one second. `lossy`: for radio and long ways, some twenty seconds. Default: "lan".
+   * Allowed: "lan", "low_latency", "lossy".
+   */
+  readonly profile?: "lan" | "low_latency" | "lossy";
+  /**
+   * `core` members decide about views, `leaf` members watch each other and follow: for many small
+   * devices around a few that decide. Default: "core". Allowed: "core", "leaf".
+   */
+  readonly role?: "core" | "leaf";
+  /**
+   * What becomes of two members when one is gone. `stall`: nothing until it is back. `first`: the
+   * one with the lower address goes on alone, the other one never does. The same at every member.
+   * Default: "stall". Allowed: "stall", "first".
+   */
+  readonly two_members?: "stall" | "first";
+}
+
+/** Section `discovery` of {@link ConfigOptions}. */
+export interface DiscoveryOptions {
+  /**
+   * Names that are looked up: `dns://name:port` for A and AAAA records, `srv://name` for SRV
+   * records; or addresses, `tcp://host:port`. Default: []. Allowed: tcp://host:port,
+   * dns://name:port or srv://name.
+   */
+  readonly seeds?: readonly string[];
+  /**
+   * How often names are looked up again. Default: "30s". Allowed: a duration with its unit from
+   * "1s" to "1d". A number counts milliseconds.
+   */
+  readonly dns_interval?: number | string;
+  /**
+   * Find members in the local network by multicast, and be found. Default: false. Allowed: true or
+   * false.
+   */
+  readonly lan?: boolean;
+  /** Multicast group, IPv4 or IPv6. Default: "239.255.77.46". Allowed: a multicast address. */
+  readonly lan_group?: string;
+  /**
+   * Its UDP port, the same at all nodes. Default: 7946. Allowed: a whole number from 1 to 65535.
+   */
+  readonly lan_port?: number;
+  /**
+   * Networks that a datagram may cross; 1 stays in the own one. Default: 1. Allowed: a whole number
+   * from 1 to 32.
+   */
+  readonly lan_ttl?: number;
+  /**
+   * How often this node announces itself. Default: "10s". Allowed: a duration with its unit from
+   * "1s" to "1h". A number counts milliseconds.
+   */
+  readonly lan_interval?: number | string;
+  /**
+   * Address of the interface to use (`::%eth0` for IPv6); empty: the system's choice. Default: "".
+   * Allowed: an address of this machine.
+   */
+  readonly lan_interface?: string;
+}
+
+/** Section `autopilot` of {@link ConfigOptions}. */
+export interface AutopilotOptions {
+  /**
+   * `on` adds, promotes and replaces the store's replicas by the agreed view, `dry_run` only says
+   * what it would do. Of all these keys those of the node that leads count. Default: "off".
+   * Allowed: "on", "dry_run", "off".
+   */
+  readonly mode?: "on" | "dry_run" | "off";
+  /**
+   * Voters that there are to be: an odd number. The others follow as learners. Default: 3. Allowed:
+   * a whole number from 1 to 7.
+   */
+  readonly voters?: number;
+  /**
+   * Members that are kept as learners; each costs the leader its heartbeats and the log. Default:
+   * 12. Allowed: a whole number from 0 to 64.
+   */
+  readonly learners_max?: number;
+  /**
+   * How long a voter is out of the view and out of the leader's contact before a learner takes its
+   * place. A new leader begins to count anew. Default: "60s". Allowed: a duration with its unit
+   * from "1s" to "30d". A number counts milliseconds.
+   */
+  readonly replace_after?: number | string;
+  /**
+   * The same for a learner, before it is removed for good. Default: "72h". Allowed: a duration with
+   * its unit from "10s" to "365d". A number counts milliseconds.
+   */
+  readonly remove_after?: number | string;
+  /**
+   * How long a learner is in the view and in the leader's contact, without a break, before it may
+   * become a voter. Default: "10s". Allowed: a duration with its unit from "10s" to "1h". A number
+   * counts milliseconds.
+   */
+  readonly stabilize?: number | string;
+}
+
+/** Section `dns` of {@link ConfigOptions}. */
+export interface DnsOptions {
+  /**
+   * Where DNS is served, over UDP and TCP: tcp://host:port. Without it there is none. Not set by
+   * default. Allowed: an address: tcp://host:port, unix:/path, unix://@abstract or
+   * vsock://cid:port.
+   */
+  readonly listen?: string;
+  /**
+   * The zone: members are NAME.node.DOMAIN, services NAME.service.DOMAIN. Default: "covey".
+   * Allowed: a domain name of up to 64 characters.
+   */
+  readonly domain?: string;
+  /**
+   * How long an answer may be kept. Default: "0s". Allowed: a duration with its unit from "0s" to
+   * "1h". A number counts milliseconds.
+   */
+  readonly ttl?: number | string;
 }
 
 /** Section `admin` of {@link ConfigOptions}. */

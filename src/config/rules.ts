@@ -26,7 +26,27 @@ export function checkRules(config: Config, dev: boolean): RuleProblem[] {
     ...checkAdmin(config),
     ...checkCluster(config, dev),
     ...checkConsensus(config),
+    ...checkAutopilot(config),
   ];
+}
+
+function checkAutopilot({ autopilot, raft, membership }: Config): RuleProblem[] {
+  const problems: RuleProblem[] = [];
+  if (autopilot.voters % 2 === 0) {
+    problems.push({
+      path: ["autopilot", "voters"],
+      message: `found ${autopilot.voters}; allowed: 1, 3, 5 or 7 (an even number bears no more ` +
+        "failures than the odd one below it)",
+    });
+  }
+  if (autopilot.mode !== "off" && !(raft.enabled && membership.enabled)) {
+    problems.push({
+      path: ["autopilot", "mode"],
+      message: `found "${autopilot.mode}" without raft.enabled and membership.enabled; allowed: ` +
+        '"off", or both on',
+    });
+  }
+  return problems;
 }
 
 function checkTls({ tls }: Config): RuleProblem[] {

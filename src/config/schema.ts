@@ -18,10 +18,12 @@ import {
   optionalChoice,
   optionalPath,
   pathPattern,
+  section,
   size,
   text,
   textList,
 } from "./fields.ts";
+import { membershipSections } from "./schema_membership.ts";
 
 /** What a section is for; the reference and the sample print it. */
 export const sectionDocs: Readonly<Record<string, string>> = {
@@ -31,17 +33,15 @@ export const sectionDocs: Readonly<Record<string, string>> = {
   rpc: "Limits and timers of the mesh listener and of every call.",
   raft: "Consensus: the replicated log that the key-value store stands on.",
   kv: "The replicated key-value store.",
+  membership: "Who takes part in the cluster: one agreed view, at every member the same.",
+  discovery:
+    "Where to look for members beside `cluster.join`. What is found is only dialled, never " +
+    "trusted.",
+  autopilot: "Which nodes vote in consensus: kept where the living members are.",
+  dns: "Members and services as DNS names, for tools that know nothing else.",
   admin: "The HTTP endpoint for people and tools on this machine.",
   log: "What is written to standard error.",
 };
-
-/** A section may be missing as a whole: each of its keys then has its default. */
-function section<Shape extends z.core.$ZodLooseShape>(
-  shape: Shape,
-): z.core.$ZodPrefault<z.core.$ZodObject<Shape, z.core.$strict>> {
-  const table = z.prefault(z.strictObject(shape), {} as never);
-  return table as unknown as z.core.$ZodPrefault<z.core.$ZodObject<Shape, z.core.$strict>>;
-}
 
 /** Refuses an address that nobody can dial: its port is chosen by whoever listens. */
 function dialable(address: Address): string | undefined {
@@ -389,6 +389,7 @@ export const keysSchema = z.strictObject({
       most: "1d",
     }),
   }),
+  ...membershipSections,
   admin: section({
     enabled: flag({
       doc: "Serve the admin endpoint; when false it is not even loaded.",

@@ -6,10 +6,14 @@
  */
 export type {
   AdminOptions,
+  AutopilotOptions,
   ClusterOptions,
   ConfigOptions,
+  DiscoveryOptions,
+  DnsOptions,
   KvOptions,
   LogOptions,
+  MembershipOptions,
   NodeOptions,
   RaftOptions,
   RpcOptions,
@@ -30,6 +34,16 @@ export interface Config {
   readonly raft: RaftConfig;
   /** The replicated key-value store. */
   readonly kv: KvConfig;
+  /** Who takes part in the cluster: one agreed view, at every member the same. */
+  readonly membership: MembershipConfig;
+  /**
+   * Where to look for members beside `cluster.join`. What is found is only dialled, never trusted.
+   */
+  readonly discovery: DiscoveryConfig;
+  /** Which nodes vote in consensus: kept where the living members are. */
+  readonly autopilot: AutopilotConfig;
+  /** Members and services as DNS names, for tools that know nothing else. */
+  readonly dns: DnsConfig;
   /** The HTTP endpoint for people and tools on this machine. */
   readonly admin: AdminConfig;
   /** What is written to standard error. */
@@ -219,6 +233,85 @@ export interface KvConfig {
   readonly watch_queue_bytes_max: number;
   /** How often a watch that asked for it is told that there is nothing to tell. Milliseconds. */
   readonly progress_interval: number;
+}
+
+/** Section `membership` of {@link Config}. */
+export interface MembershipConfig {
+  /** Take part in the agreed view of the members; when false it is not even loaded. */
+  readonly enabled: boolean;
+  /**
+   * Timers. `lan`: a probe a second, a crash is a new view in some five. `low_latency`: seven times
+   * the probes, one second. `lossy`: for radio and long ways, some twenty seconds.
+   */
+  readonly profile: "lan" | "low_latency" | "lossy";
+  /**
+   * `core` members decide about views, `leaf` members watch each other and follow: for many small
+   * devices around a few that decide.
+   */
+  readonly role: "core" | "leaf";
+  /**
+   * What becomes of two members when one is gone. `stall`: nothing until it is back. `first`: the
+   * one with the lower address goes on alone, the other one never does. The same at every member.
+   */
+  readonly two_members: "stall" | "first";
+}
+
+/** Section `discovery` of {@link Config}. */
+export interface DiscoveryConfig {
+  /**
+   * Names that are looked up: `dns://name:port` for A and AAAA records, `srv://name` for SRV
+   * records; or addresses, `tcp://host:port`.
+   */
+  readonly seeds: readonly string[];
+  /** How often names are looked up again. Milliseconds. */
+  readonly dns_interval: number;
+  /** Find members in the local network by multicast, and be found. */
+  readonly lan: boolean;
+  /** Multicast group, IPv4 or IPv6. */
+  readonly lan_group: string;
+  /** Its UDP port, the same at all nodes. */
+  readonly lan_port: number;
+  /** Networks that a datagram may cross; 1 stays in the own one. */
+  readonly lan_ttl: number;
+  /** How often this node announces itself. Milliseconds. */
+  readonly lan_interval: number;
+  /** Address of the interface to use (`::%eth0` for IPv6); empty: the system's choice. */
+  readonly lan_interface: string;
+}
+
+/** Section `autopilot` of {@link Config}. */
+export interface AutopilotConfig {
+  /**
+   * `on` adds, promotes and replaces the store's replicas by the agreed view, `dry_run` only says
+   * what it would do. Of all these keys those of the node that leads count.
+   */
+  readonly mode: "on" | "dry_run" | "off";
+  /** Voters that there are to be: an odd number. The others follow as learners. */
+  readonly voters: number;
+  /** Members that are kept as learners; each costs the leader its heartbeats and the log. */
+  readonly learners_max: number;
+  /**
+   * How long a voter is out of the view and out of the leader's contact before a learner takes its
+   * place. A new leader begins to count anew. Milliseconds.
+   */
+  readonly replace_after: number;
+  /** The same for a learner, before it is removed for good. Milliseconds. */
+  readonly remove_after: number;
+  /**
+   * How long a learner is in the view and in the leader's contact, without a break, before it may
+   * become a voter. Milliseconds.
+   */
+  readonly stabilize: number;
+}
+
+/** Section `dns` of {@link Config}. */
+export interface DnsConfig {
+  /** Where DNS is served, over UDP and TCP: tcp://host:port. Without it there is none. */
+  readonly listen?: string;
+  /** The zone: members are NAME.node.DOMAIN, services NAME.service.DOMAIN. */
+  readonly domain: string;
+  /** How long an answer may be kept. Milliseconds. */
+  readonly ttl: number;
 }
 
 /** Section `admin` of {@link Config}. */

@@ -2,8 +2,8 @@
  * What a node replicates: the consensus module and, on it, the key-value store. Loaded only where
  * the configuration enables it.
  */
-import { type Address, formatAddress } from "../base/address.ts";
-import { Code, CoveyError } from "../base/error.ts";
+import type { Address } from "../base/address.ts";
+import type { JsonObject } from "../base/log_json.ts";
 import type { Logger } from "../base/log.ts";
 import type { MetricsRegistry } from "../base/metrics.ts";
 import type { Config } from "../config/types.ts";
@@ -32,6 +32,9 @@ import { version } from "../version.ts";
 import { raftGoMembers } from "./raft_go_members.ts";
 import { showRaftMetrics } from "./raft_metrics.ts";
 import { ReplicationAdmin } from "./replication_admin.ts";
+import { advertised } from "./advertised.ts";
+import type { NodeAutopilot } from "./autopilot.ts";
+import type { FoundedCluster, NodeMembership } from "./membership.ts";
 import type { NodeRpc } from "./rpc.ts";
 
 /** Room in a message, or in a record of the log, for what is around a command. */
@@ -53,6 +56,8 @@ export interface ReplicationParts {
   readonly directory: string | undefined;
   /** Of the mesh listener, as bound. */
   readonly listening: readonly Address[];
+  /** Which cluster this node is in, or could join. */
+  readonly known: (cluster: FoundedCluster) => void;
 }
 
 export class Replication {
@@ -64,6 +69,7 @@ export class Replication {
   readonly kv: KvModule;
   /** What the admin endpoint is told. */
   readonly admin: ReplicationAdmin;
+  #autopilot: NodeAutopilot | undefined = undefined;
   #client: KvClient | undefined = undefined;
   #stopping: Promise<void> | undefined = undefined;
   #quiet: Promise<void> = Promise.resolve();
@@ -103,8 +109,12 @@ export class Replication {
         // On an event of its own: nobody awaits the writing that failed.
         runtime.clock.timer(0, () => runtime.host.exit(1), undefined);
       },
-      started: (group) => this.kv.attach(group),
+      started: (group) => {
+        this.kv.attach(group);
+        this.#autopilot?.attach(group);
+      },
       changed: () => this.admin.changed(),
+      known: parts.known,
     });
     this.admin = new ReplicationAdmin(this.cluster, config.kv.enabled ? this.kv : undefined);
     showRaftMetrics(parts.metrics, this.cluster, this.admin.leaderChanges);
@@ -135,6 +145,31 @@ export class Replication {
     };
   }
 
+  /** By module. */
+  status(): Record<string, JsonObject> {
+    const autopilot = this.#autopilot?.status();
+    if (autopilot === undefined) return this.admin.status();
+    return { ...this.admin.status(), autopilot: { ...autopilot } as unknown as JsonObject };
+  }
+
+  /** The replicas follow the agreed view, where the configuration wants that. Before the start. */
+  async follow(membership: NodeMembership): Promise<void> {
+    const { runtime, config, logger, metrics, rpc } = this.#parts;
+    if (config.autopilot.mode === "off") return;
+    const { NodeAutopilot } = await import("./autopilot.ts");
+    this.#autopilot = new NodeAutopilot({
+      runtime,
+      config: config.autopilot,
+      logger,
+      metrics,
+      members: membership.members,
+      tagsOf: (member) => membership.tagsOf(member),
+      cluster: this.cluster,
+      raft: this.raft,
+      channel: (to) => rpc.channel(to, { peer: "covey", dialTimeoutMs: dialMs, backoff }),
+    });
+  }
+
   /** Rejects with a CoveyError that says what is wrong with the data directory. */
   async start(): Promise<void> {
     await this.cluster.start();
@@ -142,6 +177,7 @@ export class Replication {
 
   /** Before the stop; see {@link Cluster.drain}. */
   async drain(limitMs: number): Promise<void> {
+    await this.#autopilot?.stop();
     await this.cluster.drain(limitMs);
   }
 
@@ -170,6 +206,7 @@ export class Replication {
 
   async #stop(): Promise<void> {
     this.kv.stop();
+    void this.#autopilot?.stop();
     const { runtime: { clock }, config, logger } = this.#parts;
     const limitMs = config.raft.disk_stall_timeout;
     const ended = this.cluster.stop();
@@ -190,21 +227,6 @@ export class Replication {
       timer.cancel();
     }
   }
-}
-
-/** Where other nodes reach this one. */
-function advertised(config: Config, listening: readonly Address[]): string {
-  if (config.node.advertise !== undefined) return config.node.advertise;
-  const [first] = listening;
-  const everywhere = first.kind === "tcp" && (first.host === "0.0.0.0" || first.host === "::");
-  if (everywhere && (config.cluster.join.length > 0 || config.cluster.expect > 1)) {
-    throw new CoveyError(
-      Code.invalidArgument,
-      `node.advertise: not set, and nobody can dial ${formatAddress(first)}, the first of ` +
-        "node.listen; name the address at which the other nodes reach this one",
-    );
-  }
-  return formatAddress(first);
 }
 
 function kvOptions({ kv, rpc }: Config): KvModuleOptions {

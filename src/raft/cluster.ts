@@ -69,6 +69,8 @@ export interface ClusterParts<Result> {
   readonly started: (group: Group<Result>) => void;
   /** Who takes part in a group changed, or which groups run here. */
   readonly changed?: () => void;
+  /** This cluster is the node's, or is there without it: then nobody is named as a founder. */
+  readonly known?: (cluster: Pick<ClusterRecord, "clusterId" | "founders">) => void;
 }
 
 // deno-lint-ignore no-explicit-any
@@ -162,6 +164,7 @@ export class Cluster<Result = any> {
       expect,
       channel,
       promised,
+      foreign: (clusterId) => this.#parts.known?.({ clusterId, founders: [] }),
       promise: (made) => writeClusterRecord(disk, directory, made),
     });
   }
@@ -235,6 +238,7 @@ export class Cluster<Result = any> {
       this.#rediscovery = this.#newRediscovery(host);
       this.#rediscovery.start();
       this.#parts.started(group);
+      this.#parts.known?.(record);
       for (const wake of [...this.#waiting]) wake();
       await leadAlone(group, this.#parts.options.requestMs);
     } catch (error) {

@@ -42,6 +42,8 @@ export interface FoundingParts {
   readonly channel: (address: string) => Channel;
   /** The set that this node agreed to before it was restarted. */
   readonly promised: ClusterRecord | undefined;
+  /** There is a cluster without this node. */
+  foreign?(clusterId: string): void;
   /** Makes the agreement durable. */
   promise(record: ClusterRecord): Promise<void>;
 }
@@ -167,6 +169,12 @@ export class Founding {
       await this.#pause(this.#foreign === undefined ? roundMs : waitingRoundMs);
     }
     return undefined;
+  }
+
+  #isForeign(clusterId: string): void {
+    const isNew = this.#foreign !== clusterId;
+    this.#foreign = clusterId;
+    if (isNew) this.#parts.foreign?.(clusterId);
   }
 
   stop(): void {
@@ -297,13 +305,13 @@ export class Founding {
           `run "covey raft remove ${own.replica}" on a member, and start this node with an empty ` +
           "data directory",
       );
-      this.#foreign = answer.clusterId;
+      this.#isForeign(answer.clusterId);
       return undefined;
     }
     const isTheirs = own !== undefined &&
       answer.clusterId === clusterIdOf(founders.map(({ nodeId }) => nodeId));
     if (isTheirs) return { ...promised!, replica: own.replica, founders };
-    this.#foreign = answer.clusterId;
+    this.#isForeign(answer.clusterId);
     this.#say("warning", "waiting to be added", this.waitingFor);
     return undefined;
   }

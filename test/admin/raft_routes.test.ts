@@ -137,7 +137,7 @@ test("raft routes: a node is added, leads, is removed; events and numbers tell o
   const ready = await two.ask("/readyz?verbose");
   assert.equal(ready.status, 503);
   const report = await ready.json() as ReadyReport;
-  assert.deepEqual(report.failing, ["raft", "kv"]);
+  assert.deepEqual(report.failing, ["raft", "kv", "membership"]);
   assert.equal(report.checks?.[2].reason, "the store waits for a cluster");
 
   const events = new EventReader(await one.ask("/v1/events?topic=raft"));
@@ -209,6 +209,8 @@ test("raft routes: a node is added, leads, is removed; events and numbers tell o
   assert.equal(peers.leader, 2);
   assert.deepEqual(await two.json("/v1/raft/remove", { body: { replica: 1 } }), {});
   assert.deepEqual((await two.json<RaftReport>("/v1/raft")).groups[0].voters, [2]);
+  // Whom consensus has taken in asks the members of its cluster to be let in, too.
+  for await (const { members } of two.node.members.views()) if (members.length === 2) break;
   assert.equal((await two.json<ReadyReport>("/readyz")).ready, true);
 
   // Whoever was removed says so, and why it does nothing any more.
@@ -238,6 +240,7 @@ test("raft routes: a module that is off says so", async () => {
     await AdminNode.startNode({
       raft: { enabled: false },
       kv: { enabled: false },
+      membership: { enabled: false },
     }),
   );
   const report = await off.refused(501, "/v1/raft");
@@ -253,8 +256,8 @@ test("raft routes: a module that is off says so", async () => {
   await using plain = new AdminNode(await AdminNode.startNode({ kv: { enabled: false } }));
   await plain.refused(501, "/v1/kv");
   const { topics, modules } = await plain.json<StatusReport>("/v1/status");
-  assert.deepEqual(topics.map(({ name }) => name), ["log", "raft"]);
-  assert.deepEqual(Object.keys(modules), ["rpc", "raft"]);
+  assert.deepEqual(topics.map(({ name }) => name), ["log", "membership", "raft"]);
+  assert.deepEqual(Object.keys(modules), ["rpc", "raft", "membership"]);
   assert.equal(plain.metric("covey_kv_keys"), undefined);
 });
 

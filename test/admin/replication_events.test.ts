@@ -39,8 +39,9 @@ test("events: a leader is elected and lost, a snapshot is taken", () =>
     await using one = await founder(folder, 0);
     const health = one.node.rpc.client(Health, one.node.rpc.addresses[0], { peer: "covey" });
     const unready = await (await one.ask("/readyz?verbose")).json() as ReadyReport;
-    assert.deepEqual(unready.failing, ["raft", "kv"]);
-    const [, raft, kv] = unready.checks ?? [];
+    assert.deepEqual(unready.failing, ["raft", "kv", "membership"]);
+    const [, raft, kv, membership] = unready.checks ?? [];
+    assert.equal(membership.reason, "no cluster is known yet");
     assert.match(raft.reason ?? "", /^the cluster is being founded: found gate-0/);
     assert.equal(kv.reason, "the store waits for a cluster");
     assert.equal((await one.json<StatusReport>("/v1/status")).modules.raft.state, "founding");
@@ -146,7 +147,7 @@ test("events: nothing is made while nobody follows", async () => {
   await one.json("/v1/raft/snapshot", { body: {} });
   assert.equal(one.metric("covey_admin_events_total"), 0);
   const { topics } = await one.json<StatusReport>("/v1/status");
-  assert.deepEqual(topics.map(({ name }) => name), ["kv", "log", "raft"]);
+  assert.deepEqual(topics.map(({ name }) => name), ["kv", "log", "membership", "raft"]);
 });
 
 test("metrics: they change when what they count does", async () => {
@@ -286,6 +287,7 @@ test("readiness: a node that leads is ready", async () => {
     { name: "rpc", ready: true },
     { name: "raft", ready: true },
     { name: "kv", ready: true },
+    { name: "membership", ready: true },
   ]);
 });
 

@@ -64,7 +64,7 @@ for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
           error instanceof CoveyError && error.code === Code.unavailable);
         assert.deepEqual(await agent.ended, { code: 0, signal: null });
         assert.deepEqual(readdirSync(`${folder}/data`).sort(), [
-          ...["cluster.json", "lock", "node.json", "raft"],
+          ...["cluster.json", "lock", "membership", "node.json", "raft"],
         ]);
       })
     ));

@@ -142,7 +142,10 @@ test("call: what the call itself gets wrong", () =>
           "covey.test.v1.TestService?); give its descriptors with --proto SET, as buf build -o or " +
           "protoc -o writes them",
       ),
-      usage([tcp, "x/y"], /^there is no service "x" in what the server serves \(only covey\.node/),
+      usage(
+        [tcp, "x/y"],
+        /^there is no service "x" in what the server serves \(only covey\.membership/,
+      ),
       usage(
         ["127.0.0.1:7946", echo],
         'address "127.0.0.1:7946": unknown or missing scheme; ' +

@@ -78,6 +78,7 @@ test("demo: without --json a person is told what to try, and what changes", asyn
       "starting a node",
       `  export COVEY_NODE=${mesh}`,
       "  covey kv put greeting hello",
+      "  covey members --watch    who takes part",
       `  kill -9 ${pid}    the leader: `,
       `1 of 1 nodes up, node-1 (pid ${pid}) leads in term `,
     ]

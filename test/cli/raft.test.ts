@@ -299,7 +299,8 @@ test("status: one page, or one object", () =>
           "peers    1 gw-1 tcp://127.0.0.1:1 (leader)",
           "         2 gw-2 tcp://127.0.0.1:2 (learner, silent)",
           "kv       revision 7, 3 keys, 3 KiB of 512 MiB, 0 leases, 0 watches",
-          "         NOSPACE\n",
+          "         NOSPACE",
+          "members  off\n",
         ].join("\n"),
       );
       const [json] = objects(await covey(["status", "--json", "--data", data]));
@@ -323,7 +324,7 @@ test("status: modules that are off, a node that waits, a cluster without a leade
   await withServices((registry) => registry.add(Node, info), async ({ data }) => {
     const { code, stdout } = await covey(["status", "--data", data]);
     assert.equal(code, 0);
-    assert.match(stdout, /^raft {3}off\nkv {5}off\n$/m);
+    assert.match(stdout, /^raft {5}off\nkv {7}off\nmembers {2}off\n$/m);
   });
   const none = () => {
     throw new CoveyError(Code.unavailable, "no leader");

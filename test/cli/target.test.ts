@@ -179,7 +179,10 @@ test("a module that is off", () =>
     const { code, stderr } = await covey(["kv", "status", "--data", data]);
     assert.equal(code, 1);
     assert.match(stderr, new RegExp(`^covey: ${socket} does not serve this: the module is off `));
-    assert.match(stderr, /\(raft\.enabled, kv\.enabled\).*\(unimplemented\)\n$/);
+    assert.match(
+      stderr,
+      /\(raft\.enabled, kv\.enabled, membership\.enabled\).*\(unimplemented\)\n$/,
+    );
   }));
 
 test("no answer in time: with a leader it is the node's, without one it is the cluster's", async () => {

@@ -35,6 +35,10 @@ const keysAreSame: {
   rpc: true,
   raft: true,
   kv: true,
+  membership: true,
+  discovery: true,
+  autopilot: true,
+  dns: true,
   admin: true,
   log: true,
 };

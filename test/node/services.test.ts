@@ -120,6 +120,8 @@ test("services: the list and its descriptors are all that a stranger needs to ca
     ...["Election", "KV", "Lease", "Lock", "Maintenance", "Watch"].map((name) =>
       `covey.kv.v1.${name}`
     ),
+    "covey.membership.v1.Members",
+    "covey.membership.v1.Membership",
     NodeService.typeName,
     "covey.raft.v1.Raft",
     "covey.raft.v1.Transport",

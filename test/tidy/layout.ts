@@ -19,7 +19,20 @@ const protobuf = "@bufbuild/protobuf";
 /** Synchronous and without effects: what a core may use beside its own. */
 const pureLibraries = [protobuf, "msgpackr/pack", "msgpackr/unpack"];
 /** The modules that `node.ts` composes. */
-const modules = ["ttrpc", "raft", "kv", "membership", "bus", "demux", "security"] as const;
+const modules = [
+  "ttrpc",
+  "raft",
+  "kv",
+  "membership",
+  "discovery",
+  "dns",
+  "routing",
+  "cache",
+  "autopilot",
+  "bus",
+  "demux",
+  "security",
+] as const;
 /** What a module may use of other people's code, beside protobuf. */
 const moduleLibraries: Readonly<Partial<Record<(typeof modules)[number], readonly string[]>>> = {
   ttrpc: ["@connectrpc/connect"],

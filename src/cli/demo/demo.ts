@@ -7,7 +7,7 @@ import { Code, CoveyError } from "../../base/error.ts";
 import type { ChildExit, Runtime } from "../../runtime/port.ts";
 import type { CliContext } from "../context.ts";
 import { Interrupt } from "../interrupt.ts";
-import { DemoNode, describeExit } from "./demo_node.ts";
+import { DemoNode, describeExit, votersMax } from "./demo_node.ts";
 import { makeDemoFolder } from "./folder.ts";
 import { askLeader, type Leadership } from "./leader.ts";
 import { LogFile } from "./log_file.ts";
@@ -23,7 +23,9 @@ export interface DemoFlags {
 
 const nodesDefault = 3;
 /** Long enough to see that the others go on without it. */
-const restartMs = 3000;
+const restartMs = 3_000;
+/** With nodes that wait to take its place: long enough to see that one does. */
+const replacedMs = 30_000;
 const pollMs = 200;
 const electionMs = 30_000;
 
@@ -62,6 +64,10 @@ class Demo {
     this.#screen = new Screen(context, flags.json === true);
     this.#count = flags.nodes ?? nodesDefault;
     interrupt.signal.addEventListener("abort", () => this.#wake(), { once: true });
+  }
+
+  get #restartMs(): number {
+    return this.#count > votersMax ? replacedMs : restartMs;
   }
 
   async run(): Promise<void> {
@@ -135,10 +141,10 @@ class Demo {
       answered: Math.max(0, answered - 1),
     };
     await this.#screen.say(
-      `${name} is gone (${describeExit(exit)}); it starts again in ${restartMs / 1000} s`,
+      `${name} is gone (${describeExit(exit)}); it starts again in ${this.#restartMs / 1000} s`,
       this.#statusLine(),
     );
-    await this.#wait(restartMs);
+    await this.#wait(this.#restartMs);
     if (!this.#isOn) return;
     await this.#start(node);
     if (node.ready === undefined) return;

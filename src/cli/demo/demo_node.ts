@@ -23,6 +23,8 @@ export interface ReadyLine {
   readonly listeners: Readonly<Record<string, string>>;
 }
 
+/** Autopilot's wanted number of voters, by default. */
+export const votersMax = 3;
 /** Longer than the line that an agent prints. */
 const lineCharactersMax = 64 << 10;
 
@@ -142,6 +144,10 @@ export class DemoNode {
       ...["--set", `cluster.expect=${founders.length}`, ...join],
       // Nothing but this machine reaches loopback; the nodes let each other in.
       ...["--set", "tls.mode=off"],
+      // More nodes than are to vote: the others wait to take the place of one that is killed.
+      ...(founders.length > votersMax
+        ? ["--set", "autopilot.mode=on", "--set", "autopilot.replace_after=5s"]
+        : []),
     ];
   }
 }

@@ -47,6 +47,7 @@ export function readyText(
     `  ${covey} kv put greeting hello`,
     `  ${covey} kv get greeting`,
     `  ${covey} status`,
+    `  ${covey} members --watch    who takes part, view by view`,
     `  kill -9 ${pid}    the leader: another takes over, nothing is lost, and it is taken back`,
     "Ctrl-C ends it all",
   ].join("\n");

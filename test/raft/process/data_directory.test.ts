@@ -129,7 +129,7 @@ const losses: readonly Loss[] = [
   {
     name: "the node's own id is gone",
     lose: (data) => rmSync(join(data, "node.json")),
-    line: /^covey: .*the log belongs to node [0-9a-f]{32}, not/m,
+    line: /^covey: .*(the log belongs to|membership is of) node [0-9a-f]{32}, not/m,
   },
   {
     name: "cluster.json is gone",
