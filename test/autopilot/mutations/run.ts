@@ -17,7 +17,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { applyPatch, parsePatch } from "../../simulation/mutations/patch.ts";
 import type { Mutation } from "../../simulation/mutations/mutation.ts";
 
-const folder = fileURLToPath(new URL(".", import.meta.url));
+const folder = fileURLToPath(new URL(".", import.meta.url).href);
 const checkout = join(folder, "../../..");
 /** What a game of the model consists of. */
 const copied = ["src/autopilot/core", "src/base", "test/autopilot/core"];
