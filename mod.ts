@@ -92,6 +92,11 @@ export type { Observer } from "./src/raft/observer.ts";
 export { type Member, MemberRole } from "./src/membership/core/member.ts";
 export type { MembersState } from "./src/membership/members_types.ts";
 export type { View, ViewChange } from "./src/membership/view_feed.ts";
+export type { MemberPick, RoutedClientOptions } from "./src/routing/options.ts";
+export type { CacheModule } from "./src/cache/cache_module.ts";
+export type { CacheGetOptions, CacheNamespace, NamespaceOptions } from "./src/cache/namespace.ts";
+export type { FilledValue, Filler } from "./src/cache/fill.ts";
+export { cacheReasonOf } from "./src/cache/refusal.ts";
 
 // RPC without a node.
 export {

@@ -17,6 +17,7 @@ import { Code, CoveyError } from "./base/error.ts";
 import { anonymous } from "./base/identity.ts";
 import type { Logger } from "./base/log.ts";
 import { MetricsRegistry } from "./base/metrics.ts";
+import type { CacheModule } from "./cache/cache_module.ts";
 import type { Config } from "./config/types.ts";
 import { Node as NodeService } from "./gen/covey/node/v1/node_pb.ts";
 import { Health } from "./gen/grpc/health/v1/health_pb.ts";
@@ -244,6 +245,14 @@ export class Node implements AsyncDisposable {
   get members(): NodeMembers {
     if (this.#membership !== undefined) return this.#membership.shown;
     throw membershipOff();
+  }
+
+  /** The shared cache: `failed_precondition` when `membership.enabled` or `cache.enabled` is false. */
+  get cache(): CacheModule {
+    const cache = this.#membership?.cache;
+    if (cache !== undefined) return cache;
+    const why = "the cache is off: set membership.enabled = true and cache.enabled = true";
+    throw new CoveyError(Code.failedPrecondition, why);
   }
 
   /** Every bound address by its name: `mesh`, `mesh.1`, `local`, `admin`. */

@@ -26,6 +26,11 @@ export interface ConfigOptions {
    * Where to look for members beside `cluster.join`. What is found is only dialled, never trusted.
    */
   readonly discovery?: DiscoveryOptions;
+  /**
+   * Values that members share: each key is filled once and kept by its owner, and near those who
+   * ask for it.
+   */
+  readonly cache?: CacheOptions;
   /** Which nodes vote in consensus: kept where the living members are. */
   readonly autopilot?: AutopilotOptions;
   /** Members and services as DNS names, for tools that know nothing else. */
@@ -398,6 +403,40 @@ export interface DiscoveryOptions {
    * Allowed: an address of this machine.
    */
   readonly lan_interface?: string;
+}
+
+/** Section `cache` of {@link ConfigOptions}. */
+export interface CacheOptions {
+  /**
+   * Take part in the shared cache; when false it is not even loaded. Default: true. Allowed: true
+   * or false.
+   */
+  readonly enabled?: boolean;
+  /**
+   * What keys, values and their overhead may take, copies included. Default: "32MiB". Allowed: a
+   * size with its unit from "64KiB" to "64GiB". A number counts bytes.
+   */
+  readonly memory_bytes_max?: number | string;
+  /**
+   * A larger value is passed on and not kept. Default: "1MiB". Allowed: a size with its unit from
+   * "1B" to "1GiB". A number counts bytes.
+   */
+  readonly value_bytes_max?: number | string;
+  /**
+   * Sources that run at the same time; further keys wait. Default: 64. Allowed: a whole number from
+   * 1 to 65536.
+   */
+  readonly fills_max?: number;
+  /**
+   * How long a key may take to be filled, the wait for its turn included. Default: "30s". Allowed:
+   * a duration with its unit from "10ms" to "1h". A number counts milliseconds.
+   */
+  readonly fill_timeout?: number | string;
+  /**
+   * An owner that says nothing for so long is asked whether it is there. Default: "1s". Allowed: a
+   * duration with its unit from "10ms" to "1m". A number counts milliseconds.
+   */
+  readonly owner_timeout?: number | string;
 }
 
 /** Section `autopilot` of {@link ConfigOptions}. */

@@ -37,6 +37,9 @@ export const sectionDocs: Readonly<Record<string, string>> = {
   discovery:
     "Where to look for members beside `cluster.join`. What is found is only dialled, never " +
     "trusted.",
+  cache:
+    "Values that members share: each key is filled once and kept by its owner, and near those " +
+    "who ask for it.",
   autopilot: "Which nodes vote in consensus: kept where the living members are.",
   dns: "Members and services as DNS names, for tools that know nothing else.",
   admin: "The HTTP endpoint for people and tools on this machine.",

@@ -6,6 +6,7 @@ import {
   integer,
   optionalAddress,
   section,
+  size,
   text,
   textList,
 } from "./fields.ts";
@@ -88,6 +89,42 @@ export const membershipSections = {
       default: "",
       pattern: "^[0-9A-Za-z.:%_-]{0,64}$",
       allowed: "an address of this machine",
+    }),
+  }),
+  cache: section({
+    enabled: flag({
+      doc: "Take part in the shared cache; when false it is not even loaded.",
+      default: true,
+    }),
+    memory_bytes_max: size({
+      doc: "What keys, values and their overhead may take, copies included.",
+      default: "32MiB",
+      least: "64KiB",
+      most: "64GiB",
+    }),
+    value_bytes_max: size({
+      doc: "A larger value is passed on and not kept.",
+      default: "1MiB",
+      least: "1B",
+      most: "1GiB",
+    }),
+    fills_max: integer({
+      doc: "Sources that run at the same time; further keys wait.",
+      default: 64,
+      least: 1,
+      most: 65_536,
+    }),
+    fill_timeout: duration({
+      doc: "How long a key may take to be filled, the wait for its turn included.",
+      default: "30s",
+      least: "10ms",
+      most: "1h",
+    }),
+    owner_timeout: duration({
+      doc: "An owner that says nothing for so long is asked whether it is there.",
+      default: "1s",
+      least: "10ms",
+      most: "1m",
     }),
   }),
   autopilot: section({

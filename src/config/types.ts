@@ -7,6 +7,7 @@
 export type {
   AdminOptions,
   AutopilotOptions,
+  CacheOptions,
   ClusterOptions,
   ConfigOptions,
   DiscoveryOptions,
@@ -40,6 +41,11 @@ export interface Config {
    * Where to look for members beside `cluster.join`. What is found is only dialled, never trusted.
    */
   readonly discovery: DiscoveryConfig;
+  /**
+   * Values that members share: each key is filled once and kept by its owner, and near those who
+   * ask for it.
+   */
+  readonly cache: CacheConfig;
   /** Which nodes vote in consensus: kept where the living members are. */
   readonly autopilot: AutopilotConfig;
   /** Members and services as DNS names, for tools that know nothing else. */
@@ -277,6 +283,22 @@ export interface DiscoveryConfig {
   readonly lan_interval: number;
   /** Address of the interface to use (`::%eth0` for IPv6); empty: the system's choice. */
   readonly lan_interface: string;
+}
+
+/** Section `cache` of {@link Config}. */
+export interface CacheConfig {
+  /** Take part in the shared cache; when false it is not even loaded. */
+  readonly enabled: boolean;
+  /** What keys, values and their overhead may take, copies included. Bytes. */
+  readonly memory_bytes_max: number;
+  /** A larger value is passed on and not kept. Bytes. */
+  readonly value_bytes_max: number;
+  /** Sources that run at the same time; further keys wait. */
+  readonly fills_max: number;
+  /** How long a key may take to be filled, the wait for its turn included. Milliseconds. */
+  readonly fill_timeout: number;
+  /** An owner that says nothing for so long is asked whether it is there. Milliseconds. */
+  readonly owner_timeout: number;
 }
 
 /** Section `autopilot` of {@link Config}. */

@@ -16,7 +16,7 @@ import type { Member } from "./core/member.ts";
 import { type Durable, Membership, type Ready } from "./core/membership.ts";
 import type { Message } from "./core/message.ts";
 import { Prober } from "./core/prober.ts";
-import { sendAway } from "./departures.ts";
+import { leaveView, sendAway } from "./departures.ts";
 import { MembersCounters } from "./counters.ts";
 import { Entrance } from "./entrance.ts";
 import { FactsKeeper } from "./facts_keeper.ts";
@@ -229,8 +229,7 @@ export class Members {
     if (machine === undefined || self === undefined || machine.isEvicted) return;
     this.#state = "left";
     if (machine.configuration.size > 1) {
-      this.#sendAway(self.address);
-      await this.#waits.until(() => machine.isEvicted, timeoutMs);
+      await leaveView(machine, timeoutMs, this.#waits, () => this.#sendAway(self.address));
     } else this.#settle();
   }
 

@@ -6,6 +6,8 @@ import type { ServiceRegistry } from "../ttrpc/registry.ts";
 /** Texts, one a line. */
 export const tagsKey = "tags";
 export const servicesKey = "services";
+/** Namespaces of the cache for which it has a source, one a line. */
+export const cacheKey = "cache";
 /** Where it is on the map of round trips; see routing/core/coordinate.ts. */
 export const coordinateKey = "coordinate";
 

@@ -11,6 +11,7 @@ import { encodeText, toHex } from "../base/bytes.ts";
 import type { Logger } from "../base/log.ts";
 import type { MetricsRegistry } from "../base/metrics.ts";
 import { xxh64 } from "../base/xxh64.ts";
+import type { CacheModule } from "../cache/cache_module.ts";
 import type { Config } from "../config/types.ts";
 import { Membership } from "../gen/covey/membership/v1/membership_pb.ts";
 import { Members as MembersService } from "../gen/covey/membership/v1/members_pb.ts";
@@ -81,6 +82,7 @@ export class NodeMembership {
   readonly #routing: MemberRouting;
   readonly #dns: MemberDns | undefined;
   #discovery: Discovery | undefined = undefined;
+  #cache: CacheModule | undefined = undefined;
   /** Ends what this node says of itself. */
   #silence: () => void = () => {};
 
@@ -131,6 +133,11 @@ export class NodeMembership {
     return this.#routing.client(service, options);
   }
 
+  /** Undefined where the configuration has it off, and before the start. */
+  get cache(): CacheModule | undefined {
+    return this.#cache;
+  }
+
   /** Labels that a member has said it has. */
   tagsOf(member: Member): readonly string[] {
     return linesOf(this.members.factsOf(member).get(tagsKey));
@@ -142,6 +149,11 @@ export class NodeMembership {
     this.#hasStarted = true;
     const { config, nodeId, name, address, registry, runtime, metrics, logger } = this.#parts;
     await this.#dns?.start();
+    if (config.cache.enabled) {
+      const { makeCache } = await import("./member_cache.ts");
+      const { members } = this;
+      this.#cache = makeCache({ ...this.#parts, logger: logger.child("cache"), members });
+    }
     const { discovery } = config;
     if (discovery.lan || discovery.seeds.length > 0) {
       const { members } = this;
@@ -169,6 +181,7 @@ export class NodeMembership {
     this.#silence();
     this.#discovery?.stop();
     this.#dns?.stop();
+    this.#cache?.stop();
     this.#routing.close();
     await this.members.stop();
   }

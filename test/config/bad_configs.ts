@@ -229,7 +229,7 @@ export const badConfigs: readonly BadConfig[] = [
     name: "key: two sections have it",
     text: "enabled = true\nlisten = []\n",
     lines: [
-      'covey.toml:1:1: enabled: unknown key "enabled"; the nearest known one is raft.enabled or kv.enabled or membership.enabled or admin.enabled',
+      'covey.toml:1:1: enabled: unknown key "enabled"; the nearest known one is raft.enabled or kv.enabled or membership.enabled or cache.enabled or admin.enabled',
       'covey.toml:2:1: listen: unknown key "listen"; the nearest known one is node.listen or dns.listen or admin.listen',
     ],
   },
@@ -242,7 +242,7 @@ export const badConfigs: readonly BadConfig[] = [
     name: "key: section of later times",
     text: "[bus]\nstreams_max = 1\n",
     lines: [
-      'covey.toml:1:2: bus: unknown section "bus"; the sections are node, cluster, tls, rpc, raft, kv, membership, discovery, autopilot, dns, admin, log',
+      'covey.toml:1:2: bus: unknown section "bus"; the sections are node, cluster, tls, rpc, raft, kv, membership, discovery, cache, autopilot, dns, admin, log',
     ],
   },
   {
@@ -256,7 +256,7 @@ export const badConfigs: readonly BadConfig[] = [
     name: "key: __proto__",
     text: "__proto__ = 1\n[log]\n__proto__.level = 1\n",
     lines: [
-      'covey.toml:1:1: __proto__: unknown key "__proto__"; the sections are node, cluster, tls, rpc, raft, kv, membership, discovery, autopilot, dns, admin, log',
+      'covey.toml:1:1: __proto__: unknown key "__proto__"; the sections are node, cluster, tls, rpc, raft, kv, membership, discovery, cache, autopilot, dns, admin, log',
       'covey.toml:3:1: log.__proto__: unknown key "__proto__" in [log]; the keys of log are level, format',
     ],
   },
@@ -264,7 +264,7 @@ export const badConfigs: readonly BadConfig[] = [
     name: "key: constructor",
     text: "[constructor]\nname = 1\n",
     lines: [
-      'covey.toml:1:2: constructor: unknown section "constructor"; the sections are node, cluster, tls, rpc, raft, kv, membership, discovery, autopilot, dns, admin, log',
+      'covey.toml:1:2: constructor: unknown section "constructor"; the sections are node, cluster, tls, rpc, raft, kv, membership, discovery, cache, autopilot, dns, admin, log',
     ],
   },
   {
@@ -272,14 +272,14 @@ export const badConfigs: readonly BadConfig[] = [
     file: "c.json",
     text: '{"__proto__":{"a":1}}',
     lines: [
-      'c.json:1:2: __proto__: unknown section "__proto__"; the sections are node, cluster, tls, rpc, raft, kv, membership, discovery, autopilot, dns, admin, log',
+      'c.json:1:2: __proto__: unknown section "__proto__"; the sections are node, cluster, tls, rpc, raft, kv, membership, discovery, cache, autopilot, dns, admin, log',
     ],
   },
   {
     name: "key: control characters",
     text: '"\\u001b[31m\\u202e" = 1\n',
     lines: [
-      'covey.toml:1:1: "\\u001b[31m\\u202e": unknown key "\\u001b[31m\\u202e"; the sections are node, cluster, tls, rpc, raft, kv, membership, discovery, autopilot, dns, admin, log',
+      'covey.toml:1:1: "\\u001b[31m\\u202e": unknown key "\\u001b[31m\\u202e"; the sections are node, cluster, tls, rpc, raft, kv, membership, discovery, cache, autopilot, dns, admin, log',
     ],
   },
   {
@@ -573,7 +573,7 @@ export const badConfigs: readonly BadConfig[] = [
     lines: [
       '--set log.levle: unknown key "log.levle"; the nearest known one is log.level',
       '--set log: unknown key "log"; log is a section; its keys are level, format',
-      '--set : unknown key ""; the sections are node, cluster, tls, rpc, raft, kv, membership, discovery, autopilot, dns, admin, log',
+      '--set : unknown key ""; the sections are node, cluster, tls, rpc, raft, kv, membership, discovery, cache, autopilot, dns, admin, log',
       '--listen: node.listen[0]: address "tcp://127.0.0.1": the port is missing; allowed: tcp://host:port, unix:/path, unix://@abstract, vsock://cid:port',
       '--log-level: log.level: found "loud"; allowed: "trace", "debug", "info", "warning", "error"',
     ],
@@ -625,7 +625,7 @@ export const badConfigs: readonly BadConfig[] = [
         { length: 50 },
         (_, index) =>
           `covey.toml:${index + 1}:1: wrong${index}: unknown key "wrong${index}"; ` +
-          "the sections are node, cluster, tls, rpc, raft, kv, membership, discovery, autopilot, dns, admin, log",
+          "the sections are node, cluster, tls, rpc, raft, kv, membership, discovery, cache, autopilot, dns, admin, log",
       ),
       "covey.toml:51:1: 10 more problems follow; mend these first",
     ],

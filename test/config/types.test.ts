@@ -37,6 +37,7 @@ const keysAreSame: {
   kv: true,
   membership: true,
   discovery: true,
+  cache: true,
   autopilot: true,
   dns: true,
   admin: true,

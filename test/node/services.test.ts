@@ -117,6 +117,7 @@ test("services: the list and its descriptors are all that a stranger needs to ca
   assert.deepEqual(plain.services.map(({ name }) => name), [
     "api.v1.KeyValueService",
     "api.v1.RaftService",
+    "covey.cache.v1.Cache",
     ...["Election", "KV", "Lease", "Lock", "Maintenance", "Watch"].map((name) =>
       `covey.kv.v1.${name}`
     ),

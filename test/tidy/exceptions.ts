@@ -58,9 +58,6 @@ export const roots: Roots = {
     "src/runtime/sim/": "the simulator: whole nodes run on it in tests, `covey sim` comes later",
     "src/gen/covey/rpc/v1/rpc_pb.ts":
       "what the generator makes of our proto; the hand-written codec is compared with it",
-    "src/cache/":
-      "the shared cache works and is measured by itself; the node does not start it yet",
-    "src/gen/covey/cache/": "its messages",
     "test/ttrpc/fuzz/run.ts": "the long run of the frame fuzzer, started by command",
     "test/deno/std_assert.ts": "the test command's import map names it where JSR is out of reach",
   },
