@@ -144,7 +144,7 @@ test("call: what the call itself gets wrong", () =>
       ),
       usage(
         [tcp, "x/y"],
-        /^there is no service "x" in what the server serves \(only covey\.membership/,
+        /^there is no service "x" in what the server serves \(only covey\.cache/,
       ),
       usage(
         ["127.0.0.1:7946", echo],
