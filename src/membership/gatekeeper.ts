@@ -1,6 +1,7 @@
 /** What a member says to those who want to join: see membership.proto. */
 import type { MessageInitShape } from "npm:@bufbuild/protobuf@2.17.0";
 import { Code, CoveyError } from "../base/error.ts";
+import { identityProblem } from "../base/speaks_for.ts";
 import type {
   JoinRequest,
   JoinResponseSchema,
@@ -12,13 +13,7 @@ import type { Configuration } from "./core/configuration.ts";
 import type { Answered, JoinAnswer, Refusal } from "./core/gate.ts";
 import type { Member } from "./core/member.ts";
 import type { Membership } from "./core/membership.ts";
-import {
-  clusterProblem,
-  identityProblem,
-  type Settings,
-  settingsProblem,
-  versionProblem,
-} from "./hello.ts";
+import { clusterProblem, type Settings, settingsProblem, versionProblem } from "./hello.ts";
 import { decodeId, decodeMember, encodeId, encodeMember } from "./wire.ts";
 
 type WhoInit = MessageInitShape<typeof WhoResponseSchema>;

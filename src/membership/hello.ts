@@ -1,6 +1,5 @@
 /** How two nodes make sure of each other before anything about views counts. */
 import { Code, CoveyError } from "../base/error.ts";
-import type { Identity } from "../base/identity.ts";
 import type { ProtocolOptions } from "./core/options.ts";
 import type { Hello, HelloInit } from "./wire.ts";
 
@@ -75,16 +74,6 @@ export interface Settings {
 
 export function settingsOf({ rings, high, low, twoMembers }: ProtocolOptions): Settings {
   return { rings, high, low, twoMembers };
-}
-
-/** A certificate that names a node speaks for no other. */
-export function identityProblem(identity: Identity, nodeId: string): CoveyError | undefined {
-  if (identity.kind !== "certificate" || identity.nodeId === undefined) return undefined;
-  if (identity.nodeId === nodeId) return undefined;
-  return new CoveyError(
-    Code.permissionDenied,
-    `the certificate of node ${identity.nodeId} cannot speak for node ${nodeId}`,
-  );
 }
 
 function refuse(message: string): CoveyError {

@@ -4,6 +4,7 @@
  */
 import { Code, CoveyError } from "../base/error.ts";
 import type { Identity } from "../base/identity.ts";
+import { identityProblem } from "../base/speaks_for.ts";
 import { Membership } from "../gen/covey/membership/v1/membership_pb.ts";
 import type { Channel } from "../ttrpc/channel.ts";
 import { createClient } from "../ttrpc/client.ts";
@@ -12,7 +13,7 @@ import type { FactsMessage } from "./core/facts.ts";
 import type { MembersCounters } from "./counters.ts";
 import type { Member } from "./core/member.ts";
 import type { Message } from "./core/message.ts";
-import { type HelloFacts, helloProblem, identityProblem, makeHello } from "./hello.ts";
+import { type HelloFacts, helloProblem, makeHello } from "./hello.ts";
 import {
   decodeFacts,
   decodeMessage,

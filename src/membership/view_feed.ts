@@ -41,6 +41,11 @@ export class ViewFeed {
     return this.#present;
   }
 
+  /** A member of the present view. */
+  memberAt(address: string): Member | undefined {
+    return this.#present?.memberAt(address);
+  }
+
   show(configuration: Configuration): void {
     this.#present = configuration;
     this.#count++;

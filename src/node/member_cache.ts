@@ -29,7 +29,7 @@ const noView = { epoch: 0, digest: 0n, members: [] };
 export function makeCache(parts: MemberCacheParts): CacheModule {
   const { runtime, config: { cache, rpc: limits }, members, rpc, nodeId } = parts;
   const factsOf = ({ address }: CacheMember): readonly string[] => {
-    const member = members.view?.members.find((one) => one.address === address);
+    const member = members.feed.memberAt(address);
     return member === undefined ? [] : linesOf(members.factsOf(member).get(cacheKey));
   };
   const module = new CacheModule({

@@ -81,7 +81,7 @@ export class MemberRouting {
   probed(address: string, tripMs: number): void {
     const nowMs = this.#runtime.clock.monotonicMs();
     const { view } = this.#members;
-    const member = view?.members.find((one) => one.address === address);
+    const member = this.#members.feed.memberAt(address);
     if (view === undefined || member === undefined) return;
     const coordinate = this.#members.factsOf(member).get(coordinateKey);
     if (coordinate !== undefined) this.#distances.told(address, coordinate);
@@ -98,7 +98,7 @@ export class MemberRouting {
   }
 
   #linesOf({ address }: RoutedMember, key: string): readonly string[] {
-    const member = this.#members.view?.members.find((one) => one.address === address);
+    const member = this.#members.feed.memberAt(address);
     return member === undefined ? [] : linesOf(this.#members.factsOf(member).get(key));
   }
 }

@@ -7,10 +7,8 @@
  * consensus a node joins the cluster of whoever it finds at `cluster.join`, or is alone.
  */
 import type { DescService } from "npm:@bufbuild/protobuf@2.17.0";
-import { encodeText, toHex } from "../base/bytes.ts";
 import type { Logger } from "../base/log.ts";
 import type { MetricsRegistry } from "../base/metrics.ts";
-import { xxh64 } from "../base/xxh64.ts";
 import type { CacheModule } from "../cache/cache_module.ts";
 import type { Config } from "../config/types.ts";
 import { Membership } from "../gen/covey/membership/v1/membership_pb.ts";
@@ -21,6 +19,7 @@ import { lan, lossy, lowLatency, type Profile } from "../membership/core/options
 import { Members } from "../membership/members.ts";
 import { operatorHandlers } from "../membership/operator.ts";
 import { membershipHandlers } from "../membership/service.ts";
+import { clusterIdOf } from "../raft/cluster_record.ts";
 import type { RoutedClientOptions } from "../routing/options.ts";
 import type { Runtime } from "../runtime/port.ts";
 import type { LocalCaller } from "../ttrpc/local_client.ts";
@@ -165,8 +164,7 @@ export class NodeMembership {
     if (config.cluster.join.length > 0 || this.#discovery !== undefined) {
       return this.members.join("");
     }
-    const clusterId = toHex(clusterIdBytes(nodeId));
-    this.members.found({ clusterId, founders: [{ nodeId, name, address }] });
+    this.members.found({ clusterId: clusterIdOf([nodeId]), founders: [{ nodeId, name, address }] });
   }
 
   /** Consensus knows its cluster: once for each time that this becomes known. */
@@ -185,13 +183,4 @@ export class NodeMembership {
     this.#routing.close();
     await this.members.stop();
   }
-}
-
-/** Of a node that founds a cluster alone; the same as consensus would give it. */
-function clusterIdBytes(nodeId: string): Uint8Array {
-  const bytes = new Uint8Array(16);
-  const view = new DataView(bytes.buffer);
-  view.setBigUint64(0, xxh64(encodeText(nodeId), 1n));
-  view.setBigUint64(8, xxh64(encodeText(nodeId), 2n));
-  return bytes;
 }

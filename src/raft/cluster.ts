@@ -8,6 +8,7 @@
 import { Code, CoveyError } from "../base/error.ts";
 import type { Identity } from "../base/identity.ts";
 import type { Logger } from "../base/log.ts";
+import { identityProblem } from "../base/speaks_for.ts";
 import type { Clock, Disk, Random } from "../runtime/port.ts";
 import type { Channel } from "../ttrpc/channel.ts";
 import type {
@@ -30,7 +31,6 @@ import type { Group } from "./group.ts";
 import { Groups } from "./groups.ts";
 import type { GroupOfAny } from "./group_types.ts";
 import { foundGroup, joinGroup, reopenGroup } from "./group_start.ts";
-import { identityProblem } from "./hello.ts";
 import { RaftHost } from "./host.ts";
 import type { Machine } from "../base/machine.ts";
 import { fromWire, type Member, toWire } from "./members.ts";

@@ -1,7 +1,6 @@
 /** How two nodes make sure of each other before any message counts. */
 import type { MessageInitShape } from "npm:@bufbuild/protobuf@2.17.0";
 import { Code, CoveyError } from "../base/error.ts";
-import type { Identity } from "../base/identity.ts";
 import type { Hello, HelloSchema } from "../gen/covey/raft/v1/transport_pb.ts";
 
 /** The versions of the protocol between nodes that this build speaks. */
@@ -74,14 +73,4 @@ export function helloProblem(
     );
   }
   return undefined;
-}
-
-/** A certificate that names a node speaks for no other. */
-export function identityProblem(identity: Identity, nodeId: string): CoveyError | undefined {
-  if (identity.kind !== "certificate" || identity.nodeId === undefined) return undefined;
-  if (identity.nodeId === nodeId) return undefined;
-  return new CoveyError(
-    Code.permissionDenied,
-    `the certificate of node ${identity.nodeId} cannot speak for node ${nodeId}`,
-  );
 }

@@ -1,12 +1,13 @@
 /** What a node serves to the other nodes of its cluster: see transport.proto. */
 import { Code, CoveyError } from "../base/error.ts";
 import type { Identity } from "../base/identity.ts";
+import { identityProblem } from "../base/speaks_for.ts";
 import type { Frame, Hello, ProposeRequest, Transport } from "../gen/covey/raft/v1/transport_pb.ts";
 import { LinkAnswers } from "../ttrpc/link_answers.ts";
 import type { CallContext, Handlers } from "../ttrpc/service.ts";
 import { Role } from "./core/ready.ts";
 import type { Cluster } from "./cluster.ts";
-import { helloProblem, identityProblem } from "./hello.ts";
+import { helloProblem } from "./hello.ts";
 import type { RaftHost } from "./host.ts";
 import { decodeEntryData } from "./members.ts";
 import type { LinkKind, Peer } from "./peer.ts";
